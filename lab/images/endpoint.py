@@ -1,0 +1,67 @@
+"""Where the lab's registry answers, and under which name it keeps an image.
+
+One server stands in for every registry, as a pull-through mirror does: the registry's host is the first part of the
+repository's name, so ``docker.io/library/nginx:1.27`` is ``/v2/docker.io/library/nginx/manifests/1.27``. containerd
+reaches the same layout with ``override_path`` in its ``hosts.toml``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from lab.images.oci import INDEX_TYPE, MANIFEST_TYPE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+ACCEPT = (
+    f"{INDEX_TYPE}, {MANIFEST_TYPE}, "
+    # What a person may push to the lab's registry with Docker: the media types of its schema 2.
+    "application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.docker.distribution.manifest.v2+json"
+)
+"""Every kind of manifest that the lab reads; a registry answers 404 for one that the client does not accept."""
+
+_TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
+_CONNECTIONS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """The address of a running registry.
+
+    Attributes:
+        address: ``HOST:PORT``; for a UNIX socket only a name for messages and the Host header.
+        socket: path of the UNIX socket, where the registry listens on one.
+    """
+
+    address: str
+    socket: Path | None = None
+
+    @classmethod
+    def unix(cls, socket: Path) -> Endpoint:
+        """A registry behind a UNIX socket: no port to choose, and nobody else can reach it."""
+        return cls(address="registry", socket=socket)
+
+    def url(self, path: str) -> str:
+        """The URL of a path below ``/v2/``."""
+        return f"http://{self.address}/v2/{path}"
+
+    def open_session(self) -> aiohttp.ClientSession:
+        """A session for requests to this registry; the caller closes it. Needs a running event loop."""
+        if self.socket is not None:
+            connector: aiohttp.BaseConnector = aiohttp.UnixConnector(path=str(self.socket), limit=_CONNECTIONS)
+        else:
+            connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
+        return aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT)
+
+
+def stored_name(domain: str, path: str) -> str:
+    """The repository that holds the images of ``domain``/``path`` on the lab's server.
+
+    A host name knows no case. The colon of a port is not allowed in a repository's name; two underscores are, and
+    no host name has one, so two registries never share a name.
+    """
+    return f"{domain.lower().replace(':', '__')}/{path}"
