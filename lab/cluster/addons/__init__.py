@@ -1,0 +1,1 @@
+"""Manifests of what a start state may hold beside the cluster itself."""

@@ -1,0 +1,1 @@
+"""The embedded backend: a control-plane node in a directory, entered through Linux namespaces."""

@@ -1,0 +1,362 @@
+"""The embedded backend as commands see it: makes, finds, enters and removes labs on this machine."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+import socket
+import time
+from typing import IO, TYPE_CHECKING, Any
+
+from lab.cluster.embedded import control, entering, making
+from lab.cluster.embedded.layout import LabLayout, LabSettings
+from lab.cluster.embedded.processes import in_namespace_of, pss_bytes
+from lab.cluster.embedded.running import Supervisor
+from lab.cluster.protocol import (
+    ApiServerStatus,
+    Capability,
+    ClusterStatus,
+    ExecResult,
+    ImagePolicy,
+    ProcessStatus,
+    StartState,
+)
+from lab.errors import InputError, LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from lab.cluster.embedded.template import TemplateFamily
+    from lab.paths import LabPaths
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+_BOOT_STATE = StartState(image_policy=ImagePolicy.OPEN)
+"""The state in which the cluster definition boots."""
+_FIRST_VERDICT_S = 90.0
+_BOOTSTRAP_S = 180.0
+_CALL_S = 30.0
+
+
+class EmbeddedCluster:
+    """One lab of the embedded backend; implements `Cluster` and `Snapshots`.
+
+    Args:
+        name: the lab's name.
+        paths: the lab's directories.
+        bin_dir: a directory of the user's own binaries.
+        definition: the cluster definition; None for the project's.
+
+    Raises:
+        InputError: ``lab-name-invalid``.
+    """
+
+    backend = "embedded"
+    capabilities = frozenset({Capability.NODE_FILES, Capability.AUDIT_LOG, Capability.REGISTRY})
+
+    def __init__(
+        self, name: str, *, paths: LabPaths, bin_dir: Path | None = None, definition: Path | None = None
+    ) -> None:
+        if not _NAME.fullmatch(name):
+            raise InputError(
+                "lab-name-invalid",
+                f"{name!r} cannot be a lab's name",
+                hint="use at most 40 lower-case letters, digits and hyphens, not at either end a hyphen",
+            )
+        self.name = name
+        self._paths = paths
+        self._bin_dir = bin_dir
+        self._definition = definition
+        self._layout = LabLayout(root=paths.labs / name)
+        self._supervisor = Supervisor(self._layout)
+
+    # --- up and down -----------------------------------------------------------------------------------------------
+
+    def up(self, state: StartState, *, progress: Callable[[str], None]) -> None:
+        """Bring the lab up; one that runs already is put into the state."""
+        with self._exclusive(progress):
+            if self._is_alive():
+                self._put_back(state, progress=progress)
+                return
+            self._supervisor.kill()
+            self._remove()
+            try:
+                self._make(state, progress=progress)
+            except BaseException:
+                kept = self._keep_logs()
+                self._supervisor.kill()
+                self._remove()
+                if kept is not None:
+                    progress(f"the logs of the failed start are kept in {kept}")
+                raise
+
+    def down(self) -> None:
+        """Stop everything and remove every file of the lab."""
+        with self._exclusive(lambda _: None):
+            self._supervisor.kill()
+            self._remove()
+
+    def reset(self, state: StartState, *, progress: Callable[[str], None]) -> None:
+        """Put a start state back; returns when its first probe gives its verdict again."""
+        with self._exclusive(progress):
+            self._supervisor.require()
+            self._put_back(state, progress=progress)
+
+    def _make(self, state: StartState, *, progress: Callable[[str], None]) -> None:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=512)
+        port = listener.getsockname()[1]
+        self._supervisor.launch(listener)
+        settings = making.make_directory(
+            self._layout, name=self.name, paths=self._paths, bin_dir=self._bin_dir, definition=self._definition,
+            state=state, port=port, progress=progress,
+        )  # fmt: skip
+        family = self._family(settings)
+        if family.find(state.key) is None:
+            with family.building():
+                if family.find(state.key) is None:
+                    self._build(state, settings, family, progress=progress)
+                    return
+        family.restore(state.key, self._layout.root)
+        progress(f"starting from the template of state {state.key}")
+        self._supervisor.start()
+        self._first_verdict(state)
+
+    def _build(
+        self, state: StartState, settings: LabSettings, family: TemplateFamily, *, progress: Callable[[str], None]
+    ) -> None:
+        """Make a start state for the first time, and keep it as a template."""
+        if family.find(_BOOT_STATE.key) is None:
+            making.write_boot_files(self._layout, settings)
+            self._supervisor.start()
+            self._call("bootstrap", timeout_s=_BOOTSTRAP_S, progress=progress)
+            self._first_verdict(_BOOT_STATE)
+            self._snapshot(_BOOT_STATE, family, progress=progress)
+        else:
+            family.restore(_BOOT_STATE.key, self._layout.root)
+            self._supervisor.start()
+        self._converge(state, family, progress=progress)
+
+    def _converge(self, state: StartState, family: TemplateFamily, *, progress: Callable[[str], None]) -> None:
+        if state == _BOOT_STATE:
+            return
+        self._first_verdict(_BOOT_STATE)
+        from lab.cluster.start_state import converge  # noqa: PLC0415 - only a state that is made anew needs it
+
+        converge(self, state, gatekeeper_manifest=self._settings().gatekeeper_manifest, progress=progress)
+        self._first_verdict(state)
+        self._snapshot(state, family, progress=progress)
+
+    def _snapshot(self, state: StartState, family: TemplateFamily, *, progress: Callable[[str], None]) -> None:
+        """Keep the present state as a template; the cluster is stopped for it and started again."""
+        progress(f"keeping state {state.key} as a template")
+        self._call("freeze", arguments={"for_template": True})
+        family.save(state.key, self._layout.root)
+        self._call("thaw")
+        self._first_verdict(state)
+
+    def _put_back(self, state: StartState, *, progress: Callable[[str], None]) -> None:
+        settings = self._settings()
+        family = self._family(settings)
+        known = family.find(state.key)
+        start_from = state if known is not None else _BOOT_STATE
+        with contextlib.ExitStack() as stack:
+            if known is None:
+                stack.enter_context(family.building())
+            self._call("freeze")
+            family.restore(start_from.key, self._layout.root)
+            making.empty_scratch(self._layout)
+            making.with_state(settings, state).save(self._layout.settings_file)
+            self._call("thaw")
+            if known is None:
+                self._converge(state, family, progress=progress)
+            else:
+                self._first_verdict(state)
+
+    def _first_verdict(self, state: StartState) -> None:
+        arguments = {"state": state.key, "timeout_s": _FIRST_VERDICT_S}
+        self._call("wait-first-verdict", arguments=arguments, timeout_s=_FIRST_VERDICT_S + _CALL_S)
+
+    # --- what it is ------------------------------------------------------------------------------------------------
+
+    def status(self) -> ClusterStatus:
+        """The lab as it is now."""
+        pid = self._supervisor.pid
+        if not self._layout.settings_file.exists() or pid is None:
+            return self._stopped()
+        try:
+            answer = self._call("status")
+        except LabError as error:
+            return self._stopped(notes=(error.message,), phase="broken")
+        api_server = _api_server_status(answer["api_server"])
+        outside = in_namespace_of(pid)
+        processes = tuple(
+            ProcessStatus(name=name, pid=outside[int(inner)], pss_bytes=pss_bytes(outside[int(inner)]))
+            for inner, name in answer["processes"].items()
+            if int(inner) in outside
+        )
+        phases = {"running": "running", "starting": "starting"}
+        settings = self._settings()
+        return ClusterStatus(
+            name=self.name,
+            backend=self.backend,
+            phase="broken" if answer["frozen"] else phases.get(api_server.state, "broken"),
+            state=settings.state.key,
+            server=f"https://127.0.0.1:{settings.port}",
+            api_server=api_server,
+            processes=processes,
+            notes=tuple(answer["notes"]),
+        )
+
+    def kubeconfig(self) -> Path:
+        """A kubeconfig with cluster-admin rights for use outside the node."""
+        self._supervisor.require()
+        return making.write_outside_kubeconfig(self._layout, self._settings())
+
+    def wait_api_server(self, *, timeout_s: float) -> ApiServerStatus:
+        """Wait until the API server runs what its manifest says and answers."""
+        answer = self._call("wait-api-server", arguments={"timeout_s": timeout_s}, timeout_s=timeout_s + _CALL_S)
+        return _api_server_status(answer)
+
+    # --- the node --------------------------------------------------------------------------------------------------
+
+    def node_exec(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        timeout_s: float = 60.0,
+    ) -> ExecResult:
+        """Run a command on the node."""
+        self._supervisor.require()
+        return entering.run(
+            self._layout.run, tuple(argv), stdin=stdin, environment=dict(env or {}), timeout_s=timeout_s
+        )
+
+    def node_shell(self, argv: Sequence[str] = ()) -> int:
+        """Run a command, or a shell, on the node with the caller's terminal."""
+        self._supervisor.require()
+        return entering.interact(self._layout.run, tuple(argv))
+
+    def read_node_file(self, path: str) -> bytes | None:
+        """A file of the node; None when there is none."""
+        result = self.node_exec(("sh", "-c", 'test ! -e "$1" || base64 "$1"', "sh", path))
+        if result.exit_code != 0:
+            raise LabError("node-file", f"{path} cannot be read: {result.stderr.strip()}", hint="see lab node shell")
+        if not result.stdout:
+            exists = self.node_exec(("test", "-e", path)).exit_code == 0
+            return b"" if exists else None
+        return base64.b64decode(result.stdout)
+
+    def write_node_file(self, path: str, content: bytes, *, mode: int = 0o644) -> None:
+        """Write a file of the node in one step."""
+        script = (
+            'mkdir -p "$(dirname "$1")" && temporary=$(mktemp "$(dirname "$1")/.lab-XXXXXX") && cat > "$temporary"'
+            ' && chmod "$2" "$temporary" && mv -fT "$temporary" "$1"'
+        )
+        result = self.node_exec(("sh", "-c", script, "sh", path, f"{mode:o}"), stdin=content)
+        if result.exit_code != 0:
+            raise LabError("node-file", f"{path} cannot be written: {result.stderr.strip()}", hint="see lab node shell")
+
+    def collect_logs(self, destination: Path) -> None:
+        """Copy every log below a directory."""
+        destination.mkdir(parents=True, exist_ok=True)
+        for name, source in (
+            ("lab", self._layout.logs),
+            ("pods", self._layout.pod_logs),
+            ("audit", self._layout.node / "var/log/kubernetes/audit"),
+            ("manifests", self._layout.kubernetes / "manifests"),
+        ):
+            if source.is_dir():
+                shutil.copytree(source, destination / name, dirs_exist_ok=True, ignore_dangling_symlinks=True)
+
+    # --- bookkeeping -----------------------------------------------------------------------------------------------
+
+    def _call(
+        self,
+        operation: str,
+        *,
+        arguments: Mapping[str, Any] | None = None,
+        timeout_s: float = _CALL_S,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> Any:
+        self._supervisor.require()
+        return control.call(self._layout.run, operation, arguments=arguments, timeout_s=timeout_s, progress=progress)
+
+    def _settings(self) -> LabSettings:
+        return LabSettings.load(self._layout.settings_file)
+
+    def _family(self, settings: LabSettings) -> TemplateFamily:
+        return making.template_family(settings)
+
+    def _stopped(self, *, notes: tuple[str, ...] = (), phase: str = "stopped") -> ClusterStatus:
+        return ClusterStatus(
+            name=self.name,
+            backend=self.backend,
+            phase=phase,
+            state="",
+            server="",
+            api_server=ApiServerStatus(state="absent"),
+            notes=notes,
+        )
+
+    @property
+    def _lock_file(self) -> Path:
+        return self._paths.labs / f".{self.name}.lock"
+
+    @contextlib.contextmanager
+    def _exclusive(self, progress: Callable[[str], None]) -> Iterator[None]:
+        """Let one command at a time change this lab."""
+        self._paths.labs.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(self._lock(progress)):
+            try:
+                yield
+            finally:
+                if not self._layout.root.exists():
+                    self._lock_file.unlink(missing_ok=True)
+
+    def _lock(self, progress: Callable[[str], None]) -> IO[str]:
+        """The lab's lock file, locked; it goes with the lab, so one that went while this waited is no lock."""
+        while True:
+            lock = self._lock_file.open("w")
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                progress(f"another command is changing lab {self.name}; waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(self._lock_file.stat(), os.fstat(lock.fileno())):
+                    return lock
+            lock.close()
+
+    def _is_alive(self) -> bool:
+        """Whether its supervisor runs and answers: one that is being killed does no longer."""
+        if not self._supervisor.running:
+            return False
+        try:
+            self._call("status")
+        except LabError:
+            return False
+        return True
+
+    def _remove(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._layout.root)
+
+    def _keep_logs(self) -> Path | None:
+        """Move what a failed start has logged out of the directory that is about to go."""
+        if not self._layout.logs.is_dir():
+            return None
+        kept = self._paths.state / "failed" / f"{self.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+        self.collect_logs(kept)
+        return kept
+
+
+def _api_server_status(answer: Mapping[str, Any]) -> ApiServerStatus:
+    return ApiServerStatus(
+        state=answer["state"], flags=tuple(answer["flags"]), error=answer["error"], restarts=answer["restarts"]
+    )

@@ -1,0 +1,222 @@
+"""The node: everything that runs inside a lab's namespaces, started, stopped and described as one.
+
+The machine part (network, resolver, registry) runs for as long as the lab. The cluster part (static pods, Pods, kwok)
+can be *frozen*: then nothing of it runs, so that its files can be copied or put back. That is how templates are made
+and how a reset works.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from lab.cluster.embedded import network
+from lab.cluster.embedded.addresses import DNS_PORT, NODE_RESOLVER_IP
+from lab.cluster.embedded.cluster_link import KUBERNETES, ClusterLink, report_failure
+from lab.cluster.embedded.node_services import NodeService
+from lab.cluster.embedded.pod_runner import PodRunner
+from lab.cluster.embedded.pod_worlds import PodWorlds
+from lab.cluster.embedded.programs import ProgramTable, on_node
+from lab.cluster.embedded.resolver import DnsServer, NodeResolver
+from lab.cluster.embedded.static_pod_host import StaticPodHost
+from lab.cluster.embedded.static_pods import ManifestDirectory, StaticPod
+from lab.images.endpoint import Endpoint
+from lab.images.registry import ENVIRONMENT as REGISTRY_ENVIRONMENT
+from lab.images.registry import RegistryConfig
+from lab.images.registry import command as registry_command
+from lab.images.resolve import ImageResolver
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from pathlib import Path
+
+    from lab.cluster.embedded.children import Children
+    from lab.cluster.embedded.layout import LabLayout, LabSettings
+
+REGISTRY_ADDRESS = "127.0.0.1:5000"
+_CLIENTS_OF_THE_API_SERVER = ("kube-controller-manager", "kube-scheduler")
+_TEMPLATE_GRACE_S = 1.0
+_CLIENTS_START_S = 5.0
+
+log = logging.getLogger(__name__)
+
+
+class Node:
+    """One lab's node, inside its namespaces.
+
+    Args:
+        layout: the lab's directory as the node sees it.
+        settings: what the lab is made of.
+        children: starts and reaps processes.
+    """
+
+    def __init__(self, layout: LabLayout, settings: LabSettings, children: Children) -> None:
+        self._layout = layout
+        self._settings = settings
+        self._children = children
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._link: ClusterLink | None = None
+        self._images = ImageResolver(Endpoint(address=REGISTRY_ADDRESS))
+        self._pod_network = network.PodNetwork()
+        self._dns: list[DnsServer] = []
+        self.static_pods = StaticPodHost(
+            ManifestDirectory(path=KUBERNETES / "manifests", node_name=settings.node_name),
+            make_runner=self._make_static_runner,
+            changed=self._static_pod_changed,
+            ready_to_start=self._ready_to_start,
+        )
+        self.worlds = PodWorlds(
+            layout=layout,
+            children=children,
+            programs=ProgramTable(settings.programs, digests=settings.digests),
+            images=self._images,
+            pod_network=self._pod_network,
+            client=lambda: self.link.client,
+            services=lambda: tuple(self.link.services.services.objects.values()),
+        )
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing of the cluster runs."""
+        return not self._tasks and self._link is None
+
+    @property
+    def link(self) -> ClusterLink:
+        """What speaks with the API server; there once kubeadm has written the kubeconfigs."""
+        if self._link is None:
+            raise AssertionError("the node is frozen, or has no kubeconfig yet")
+        return self._link
+
+    @property
+    def log_directory(self) -> Path:
+        """Where the lab's own processes log."""
+        return self._layout.logs
+
+    async def start(self) -> None:
+        """Start the machine part and the cluster."""
+        await network.set_up_node()
+        self._registry().start()
+        node_dns = DnsServer(NodeResolver(), (NODE_RESOLVER_IP, DNS_PORT))
+        await node_dns.start()
+        self._dns.append(node_dns)
+        await self._images.__aenter__()
+        await self.thaw()
+
+    async def thaw(self) -> None:
+        """Start the cluster from the files that there are; returns before it answers."""
+        self.worlds.forget_failures()
+        self._run(self.static_pods.run())
+        await asyncio.sleep(0)  # the static pods start; what follows can be done while they do
+        if (KUBERNETES / "super-admin.conf").exists():
+            self.connect()
+
+    def connect(self) -> None:
+        """Begin to speak with the API server, which need not answer yet; does nothing the second time.
+
+        Raises:
+            InputError: kubeadm has not written the kubeconfigs.
+        """
+        if self._link is not None:
+            return
+        self._link = ClusterLink(
+            layout=self._layout,
+            settings=self._settings,
+            children=self._children,
+            static_pods=self.static_pods,
+            worlds=self.worlds,
+        )
+        for pod, _ in self.static_pods.runners:
+            self._static_pod_changed(pod)
+        self._run(self._link.run())
+
+    async def freeze(self, *, for_template: bool = False) -> None:
+        """Stop everything of the cluster.
+
+        Args:
+            for_template: what is left behind is to be a start: nobody holds a lease, and etcd ends in good order.
+        """
+        if for_template:
+            self.static_pods.halt(_CLIENTS_OF_THE_API_SERVER)
+            await self.link.forget_leaders()
+        grace_s = _TEMPLATE_GRACE_S if for_template else 0.0
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        if self._link is not None:
+            await self._link.stop(grace_s=grace_s)
+        await self.static_pods.stop(grace_s=grace_s)
+        if self._link is not None:
+            await self._link.close()
+            self._link = None
+
+    async def answers(self) -> bool:
+        """Whether the API server answers requests now."""
+        return self._link is not None and await self._link.answers()
+
+    def processes(self) -> dict[int, str]:
+        """Process id in the lab to name, the supervisor included."""
+        named = {child.pid: child.name for child in self._children.all()}
+        for pod, runner in self.static_pods.runners:
+            named |= dict.fromkeys(runner.processes.values(), pod.component)
+        return {1: "supervisor", **named}
+
+    # --- static pods -----------------------------------------------------------------------------------------------
+
+    def _make_static_runner(self, pod: StaticPod) -> PodRunner:
+        return PodRunner(
+            pod.pod, world=self.worlds.static(pod.pod), events=_StaticPodEvents(pod, self._static_pod_changed)
+        )
+
+    async def _ready_to_start(self, pod: StaticPod) -> None:
+        """Let the API server's clients wait for it a while.
+
+        A kubelet starts all static pods at once. Then the clients take the processor from the API server's start, are
+        refused, and come back only at their next attempt, seconds later.
+        """
+        if pod.component in _CLIENTS_OF_THE_API_SERVER and self._link is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._link.wait_first_things(), _CLIENTS_START_S)
+
+    def _static_pod_changed(self, pod: StaticPod) -> None:
+        if self._link is None:
+            return
+        runner = next((runner for known, runner in self.static_pods.runners if known.uid == pod.uid), None)
+        if runner is not None:
+            self._link.publisher.show_mirror(pod, runner.status)
+        else:
+            self._link.publisher.remove_mirror(pod)
+
+    def _registry(self) -> NodeService:
+        config = self._layout.run / "registry.yaml"
+        storage = on_node(self._settings.registry_storage)
+        endpoint = Endpoint(address=REGISTRY_ADDRESS)
+        config.write_text(RegistryConfig(endpoint=endpoint, root=storage, read_only=True).render())
+        return NodeService(
+            "registry",
+            registry_command(on_node(self._settings.programs["registry"]), config),
+            environment=REGISTRY_ENVIRONMENT,
+            log=self._layout.logs / "registry.log",
+            children=self._children,
+        )
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(report_failure)
+
+
+class _StaticPodEvents:
+    """What the runner of a static pod reports."""
+
+    def __init__(self, pod: StaticPod, changed: Callable[[StaticPod], None]) -> None:
+        self._pod = pod
+        self._changed = changed
+
+    def changed(self) -> None:
+        self._changed(self._pod)
+
+    def event(self, kind: str, reason: str, message: str) -> None:
+        log.info("%s: %s %s: %s", self._pod.full_name, kind, reason, message)

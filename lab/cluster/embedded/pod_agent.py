@@ -1,0 +1,210 @@
+"""The node's agent: sees to every Pod that the scheduler binds to the node.
+
+A Pod whose containers all have a program in the lab is a *workload* and runs as sandboxed processes. Mirror pods are
+the static pods' own business. Every other Pod is *played*: the agent asks the registry for its images, writes what it
+found to the Pod's status, and kwok does the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from lab.cluster.embedded import kwok_stages
+from lab.cluster.embedded.api_client import ApiError, ApiUnavailable
+from lab.cluster.embedded.backoff import IMAGE_PULLS, Backoff
+from lab.cluster.embedded.informer import Informer
+from lab.cluster.embedded.pod_publisher import MIRROR_ANNOTATION
+from lab.cluster.embedded.pod_status import Waiting, image_pull_back_off, image_pull_failed
+from lab.images.resolve import ImagePullError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from lab.cluster.embedded.api_client import ApiClient
+    from lab.cluster.embedded.kwok_stages import ImageOutcome
+    from lab.cluster.embedded.pod_publisher import PodPublisher
+    from lab.cluster.embedded.pod_runner import PodRunner
+    from lab.images.resolve import ImageResolver
+
+_STRATEGIC = "application/strategic-merge-patch+json"
+_DEFAULT_GRACE_S = 30.0
+_RETRY_S = 0.2
+
+log = logging.getLogger(__name__)
+
+
+class PodAgent:
+    """Runs and hands over the node's Pods.
+
+    Args:
+        client: client with the node's own credentials.
+        node_name: the node's name.
+        images: the lab's registry.
+        is_workload: whether the lab has programs for all containers of a Pod.
+        make_runner: prepares the world of a workload Pod and makes its runner.
+        publisher: writes statuses.
+    """
+
+    def __init__(
+        self,
+        client: ApiClient,
+        *,
+        node_name: str,
+        images: ImageResolver,
+        is_workload: Callable[[Mapping[str, Any]], bool],
+        make_runner: Callable[[Mapping[str, Any]], Awaitable[PodRunner]],
+        publisher: PodPublisher,
+    ) -> None:
+        self._client = client
+        self._images = images
+        self._is_workload = is_workload
+        self._make_runner = make_runner
+        self._publisher = publisher
+        self._runners: dict[str, PodRunner] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._pulls = Backoff(IMAGE_PULLS)
+        self.informer = Informer(
+            client,
+            "/api/v1/pods",
+            params={"fieldSelector": f"spec.nodeName={node_name}"},
+            on_change=self._on_change,
+        )
+
+    @property
+    def runners(self) -> Mapping[str, PodRunner]:
+        """The workload Pods that run, by uid."""
+        return self._runners
+
+    @property
+    def workloads_ready(self) -> bool:
+        """Whether every workload Pod of the node runs and is ready."""
+        starting = any(name.startswith("start ") for name in self._tasks)
+        return self.informer.synced.is_set() and not starting and all(one.ready for one in self._runners.values())
+
+    async def run(self) -> None:
+        """Follow the node's Pods until cancelled."""
+        await self.informer.run()
+
+    async def stop(self, *, grace_s: float) -> None:
+        """Stop every workload; `run` must have been cancelled."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(runner.stop(grace_s=grace_s) for runner in self._runners.values()))
+        self._runners.clear()
+
+    def _on_change(self, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+        if old is not None and (new is None or new["metadata"]["uid"] != old["metadata"]["uid"]):
+            self._gone(old)
+        if new is None or MIRROR_ANNOTATION in (new["metadata"].get("annotations") or {}):
+            return
+        if self._is_workload(new):
+            self._workload_changed(new)
+        else:
+            self._played_changed(new)
+
+    # --- workloads -------------------------------------------------------------------------------------------------
+
+    def _workload_changed(self, pod: dict[str, Any]) -> None:
+        uid = pod["metadata"]["uid"]
+        if runner := self._runners.get(uid):
+            runner.update(pod)
+        if "deletionTimestamp" in pod["metadata"]:
+            self._task(f"end {uid}", self._end(pod))
+        elif runner is None and (pod.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}:
+            self._task(f"start {uid}", self._start(pod))
+
+    async def _start(self, pod: dict[str, Any]) -> None:
+        runner = await self._make_runner(pod)
+        self._runners[pod["metadata"]["uid"]] = runner
+        runner.start()
+
+    async def _end(self, pod: dict[str, Any]) -> None:
+        uid = pod["metadata"]["uid"]
+        if start := self._tasks.get(f"start {uid}"):
+            await asyncio.wait({start})
+        if runner := self._runners.pop(uid, None):
+            grace = pod["metadata"].get("deletionGracePeriodSeconds")
+            await runner.stop(grace_s=_DEFAULT_GRACE_S if grace is None else grace)
+        self._publisher.confirm_deletion(pod)
+
+    def _gone(self, pod: dict[str, Any]) -> None:
+        """A Pod that is not there any more: deleted by force, or put back with etcd."""
+        uid = pod["metadata"]["uid"]
+        if task := self._tasks.get(f"play {uid}"):
+            task.cancel()
+        if runner := self._runners.pop(uid, None):
+            self._task(f"end {uid}", runner.stop(grace_s=0))
+
+    # --- played Pods -----------------------------------------------------------------------------------------------
+
+    def _played_changed(self, pod: dict[str, Any]) -> None:
+        uid = pod["metadata"]["uid"]
+        if f"play {uid}" not in self._tasks:
+            self._task(f"play {uid}", self._play(pod))
+
+    async def _play(self, pod: dict[str, Any]) -> None:
+        """Hand a Pod to kwok, as often as it takes: for its containers, then for each new ephemeral one."""
+        metadata = pod["metadata"]
+        while (current := self.informer.get(metadata["namespace"], metadata["name"])) is not None:
+            if current["metadata"]["uid"] != metadata["uid"]:
+                return
+            try:
+                missing = await self._hand_over(current)
+            except (ApiError, ApiUnavailable) as error:
+                if isinstance(error, ApiError) and error.status in {404, 409}:
+                    return
+                await asyncio.sleep(_RETRY_S)
+                continue
+            if not missing:
+                return
+            await asyncio.sleep(min(self._pulls.remaining_since_advance_s(image) for image in missing))
+
+    async def _hand_over(self, pod: dict[str, Any]) -> list[str]:
+        """Write what became of a Pod's images; returns those that could not be had."""
+        spec = pod["spec"]
+        path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}/status"
+        uid = {"metadata": {"uid": pod["metadata"]["uid"]}}
+        missing: list[str] = []
+        if not kwok_stages.is_played(pod):
+            images = await self._resolve([*spec["containers"], *(spec.get("initContainers") or ())])
+            patch = kwok_stages.played_patch(pod, images, now=datetime.now(UTC))
+            await self._client.patch(path, {**uid, **patch}, content_type=_STRATEGIC)
+            missing += [image for image, outcome in images.items() if isinstance(outcome, Waiting)]
+        if ephemeral := spec.get("ephemeralContainers"):
+            images = await self._resolve(ephemeral)
+            ephemeral_patch = kwok_stages.ephemeral_patch(pod, images)
+            if ephemeral_patch is not None:
+                await self._client.patch(path, {**uid, **ephemeral_patch}, content_type=_STRATEGIC)
+            missing += [image for image, outcome in images.items() if isinstance(outcome, Waiting)]
+        return missing
+
+    async def _resolve(self, containers: list[dict[str, Any]]) -> dict[str, ImageOutcome]:
+        outcomes: dict[str, ImageOutcome] = {}
+        for image in kwok_stages.images_of(containers):
+            try:
+                outcomes[image] = (await self._images.resolve(image)).image_id
+                self._pulls.reset(image)
+            except ImagePullError as error:
+                first = self._pulls.window_s(image) == 0
+                if self._pulls.remaining_since_advance_s(image) == 0:
+                    self._pulls.advance(image, since=time.monotonic())
+                message = error.status_message
+                outcomes[image] = image_pull_failed(message) if first else image_pull_back_off(image, message)
+        return outcomes
+
+    def _task(self, name: str, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks[name] = task
+        task.add_done_callback(lambda done: self._finished(name, done))
+
+    def _finished(self, name: str, task: asyncio.Task[None]) -> None:
+        if self._tasks.get(name) is task:
+            del self._tasks[name]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("%s failed", name, exc_info=error)
