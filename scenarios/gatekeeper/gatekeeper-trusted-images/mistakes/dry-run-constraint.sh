@@ -1,0 +1,39 @@
+# dryrun writes violations into the status of the constraint and lets everything in.
+kubectl apply -f - <<'YAML'
+apiVersion: templates.gatekeeper.sh/v1beta1
+kind: ConstraintTemplate
+metadata:
+  name: k8strustedimages
+spec:
+  crd:
+    spec:
+      names:
+        kind: K8sTrustedImages
+  targets:
+    - target: admission.k8s.gatekeeper.sh
+      rego: |
+        package k8strustedimages
+
+        violation[{"msg": msg}] {
+          image := input.review.object.spec.containers[_].image
+          not startswith(image, "docker.io/")
+          not startswith(image, "k8s.gcr.io/")
+          msg := "not trusted image!"
+        }
+YAML
+kubectl wait --for=jsonpath='{.status.created}'=true --timeout=60s constrainttemplate/k8strustedimages
+kubectl wait --for=create --timeout=60s crd/k8strustedimages.constraints.gatekeeper.sh
+kubectl wait --for=condition=Established --timeout=60s crd/k8strustedimages.constraints.gatekeeper.sh
+
+kubectl apply -f - <<'YAML'
+apiVersion: constraints.gatekeeper.sh/v1beta1
+kind: K8sTrustedImages
+metadata:
+  name: pod-trusted-images
+spec:
+  enforcementAction: dryrun
+  match:
+    kinds:
+      - apiGroups: [""]
+        kinds: ["Pod"]
+YAML

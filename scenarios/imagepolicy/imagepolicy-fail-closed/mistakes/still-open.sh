@@ -1,0 +1,10 @@
+# The new address cannot be reached either, and defaultAllow lets everything in.
+sed -i 's#server: https://.*#server: https://external-service:1234/check-image#' /etc/kubernetes/admission/kubeconf
+
+# The API server reads both files only when it starts: any change of its manifest restarts it. Edited outside of the
+# manifests directory, where the kubelet would take any other file for one more Pod, and moved there in one step.
+manifest=/etc/kubernetes/manifests/kube-apiserver.yaml
+edited=/etc/kubernetes/kube-apiserver.edited
+sed '/^  annotations:/a\    restarted-for: fail-closed' "$manifest" > "$edited"
+chmod 600 "$edited"
+mv "$edited" "$manifest"
