@@ -1,0 +1,146 @@
+"""What the end-to-end tests share: a node to type commands on, labs of a test's own, waiting for a condition.
+
+The session's lab is `lab_cluster` of the plugin; a test that changes it says so (marker ``lab_changes``), and the next
+one finds it put back. Only tests about a lab's own life and death start labs of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import pytest
+import yaml
+
+from lab.cluster.backends import open_cluster
+from lab.paths import LabPaths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from lab.cluster.protocol import Cluster, ExecResult
+
+    class OwnCluster(Protocol):
+        """What the fixture `own_cluster` is."""
+
+        def __call__(self) -> Cluster:
+            """A lab of the test's own, not started; taken down when the test ends."""
+
+    T = TypeVar("T")
+
+    class Eventually(Protocol):
+        """What the fixture `eventually` is."""
+
+        def __call__(self, look: Callable[[], T], *, within_s: float = 30.0) -> T:
+            """Look again until no assertion fails and what is seen is not False; what was seen then."""
+
+
+HERE = Path(__file__).parent
+MANIFESTS = "/etc/kubernetes/manifests"
+API_SERVER_MANIFEST = f"{MANIFESTS}/kube-apiserver.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """The control-plane node of a lab, as a person in a shell sees it."""
+
+    cluster: Cluster
+
+    def run(self, *argv: str, stdin: str = "", timeout_s: float = 60.0) -> str:
+        """Run a command that must succeed; what it prints."""
+        result = self.cluster.node_exec(argv, stdin=stdin.encode(), timeout_s=timeout_s)
+        assert result.exit_code == 0, f"{' '.join(argv)}: {result.stderr or result.stdout}"
+        return result.stdout
+
+    def attempt(self, *argv: str, timeout_s: float = 60.0) -> ExecResult:
+        """Run a command that may fail."""
+        return self.cluster.node_exec(argv, timeout_s=timeout_s)
+
+    def kubectl(self, *arguments: str, stdin: str = "") -> str:
+        """Run kubectl; it must succeed."""
+        return self.run("kubectl", *arguments, stdin=stdin)
+
+    def get(self, *arguments: str) -> Any:
+        """What ``kubectl get`` gives."""
+        return yaml.safe_load(self.kubectl("get", *arguments, "-o", "yaml"))
+
+    def edit(self, expression: str) -> None:
+        """Edit the API server's manifest as a person does, with sed."""
+        self.run("sed", "-i", expression, API_SERVER_MANIFEST)
+
+    def change_manifest(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Change the API server's manifest as a document."""
+        manifest = yaml.safe_load(self.run("cat", API_SERVER_MANIFEST))
+        change(manifest)
+        self.cluster.write_node_file(API_SERVER_MANIFEST, yaml.safe_dump(manifest).encode(), mode=0o600)
+
+    def pid_of(self, process: str) -> int | None:
+        """A process of the lab by its name, as seen from outside; None when it does not run."""
+        pids = [found.pid for found in self.cluster.status().processes if found.name == process]
+        return pids[0] if pids else None
+
+
+@pytest.fixture
+def node(lab_cluster: Cluster) -> Node:
+    return Node(cluster=lab_cluster)
+
+
+@pytest.fixture
+def eventually() -> Eventually:
+    def wait(look: Callable[[], T], *, within_s: float = 30.0) -> T:
+        deadline = time.monotonic() + within_s
+        while True:
+            try:
+                seen = look()
+            except AssertionError:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                if seen is not False:
+                    return seen
+                assert time.monotonic() < deadline, f"after {within_s:g} s it was still not so"
+            time.sleep(0.05)
+
+    return wait
+
+
+_NUMBERS = itertools.count(1)
+
+
+@pytest.fixture
+def own_cluster(pytestconfig: pytest.Config) -> Iterator[OwnCluster]:
+    worker: dict[str, Any] = getattr(pytestconfig, "workerinput", {})
+    prefix = f"e2e-{os.getpid():x}{worker.get('workerid', '')}"
+    with contextlib.ExitStack() as stack:
+
+        def make() -> Cluster:
+            cluster = open_cluster(
+                f"{prefix}-{next(_NUMBERS)}",
+                paths=LabPaths.from_environment(),
+                backend=pytestconfig.getoption("--lab-backend"),
+                bin_dir=pytestconfig.getoption("--lab-bin-dir"),
+            )
+            stack.callback(cluster.down)
+            return cluster
+
+        yield make
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--lab-rounds", type=int, default=10, help="how often labs are killed in the tests of the cleanup")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "attempt" in metafunc.fixturenames:
+        metafunc.parametrize("attempt", range(1, metafunc.config.getoption("--lab-rounds", default=10) + 1))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker("e2e")

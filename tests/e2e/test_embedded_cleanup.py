@@ -1,0 +1,225 @@
+"""Nothing of a lab outlives it: not when its supervisor is killed, not when it is taken down or interrupted."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import pytest
+
+from lab.cluster.protocol import DEFAULT_STATE
+from lab.paths import LabPaths
+
+if TYPE_CHECKING:
+    from lab.cluster.protocol import Cluster
+    from tests.e2e.conftest import Eventually, OwnCluster
+
+GRACE_S = 3.0
+"""After this time nothing may be left of a lab whose supervisor was killed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trace:
+    """By what a lab is recognised after its end.
+
+    Attributes:
+        root: its directory.
+        processes: its processes as they were: pid to start time.
+        namespace: its PID namespace.
+        address: where its API server answered outside.
+    """
+
+    root: Path
+    processes: dict[int, str]
+    namespace: str
+    address: tuple[str, int]
+
+    def left(self) -> list[str]:
+        """What is left of it, for a person."""
+        found = [f"process {pid}" for pid, started in self.processes.items() if _start_time(pid) == started]
+        inside = [pid for pid in _pids() if _namespace(pid) == self.namespace]
+        found += [f"process {pid} in its namespace: {_command(pid)}" for pid in inside]
+        found += _mentions(self.root)
+        with socket.socket() as connection:
+            if connection.connect_ex(self.address) == 0:
+                found.append(f"somebody answers at {self.address}")
+        return found
+
+
+def _pids() -> list[int]:
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+
+
+def _start_time(pid: int) -> str:
+    """When a process started; empty when it has ended (a zombie has)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] == "Z" else fields[19]
+
+
+def _namespace(pid: int) -> str:
+    try:
+        return str(Path(f"/proc/{pid}/ns/pid").readlink())
+    except OSError:
+        return ""
+
+
+def _command(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _mentions(root: Path) -> list[str]:
+    """Processes that were started for a lab, and mounts of its directory in any namespace."""
+    found = []
+    for pid in _pids():
+        if f"{root}/" in f"{_command(pid)} ".replace(f"{root} ", f"{root}/"):
+            found.append(f"process {pid}: {_command(pid)}")
+        try:
+            mounts = Path(f"/proc/{pid}/mountinfo").read_text()
+        except OSError:
+            continue
+        found += [f"mount seen by process {pid}: {line}" for line in mounts.splitlines() if f"{root}/" in line]
+    return found
+
+
+def _supervisor(root: Path) -> int:
+    return int(json.loads((root / "run/supervisor.json").read_text())["pid"])
+
+
+def _trace(cluster: Cluster) -> Trace:
+    """Everything that belongs to a lab that runs: its namespace, and what shares the supervisor's session outside."""
+    root = LabPaths.from_environment().labs / cluster.name
+    supervisor = _supervisor(root)
+    namespace, session = _namespace(supervisor), os.getsid(supervisor)
+    members = [pid for pid in _pids() if _namespace(pid) == namespace or _session(pid) == session]
+    status = cluster.status()
+    assert {process.pid for process in status.processes} <= set(members)
+    assert namespace != _namespace(os.getpid())
+    url = urlsplit(status.server)
+    return Trace(
+        root=root,
+        processes={pid: _start_time(pid) for pid in members},
+        namespace=namespace,
+        address=(url.hostname or "", url.port or 0),
+    )
+
+
+def _session(pid: int) -> int:
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return -1
+
+
+@pytest.fixture(autouse=True)
+def _embedded(pytestconfig: pytest.Config) -> None:
+    if pytestconfig.getoption("--lab-backend") != "embedded":
+        pytest.skip("about the embedded backend")
+
+
+def _nobody(_text: str) -> None:
+    """Progress that nobody watches."""
+
+
+def test_a_killed_supervisor_takes_everything_with_it(
+    own_cluster: OwnCluster, eventually: Eventually, attempt: int
+) -> None:
+    cluster = own_cluster()
+    cluster.up(DEFAULT_STATE, progress=_nobody)
+    trace = _trace(cluster)
+    assert len(trace.processes) >= 6, trace
+    assert trace.left(), "a lab that runs leaves traces, or this test would see nothing"
+    os.kill(_supervisor(trace.root), signal.SIGKILL)
+
+    def gone() -> None:
+        assert trace.left() == [], f"round {attempt}"
+
+    eventually(gone, within_s=GRACE_S)
+    assert cluster.status().phase == "stopped"
+    cluster.down()
+    assert not trace.root.exists()
+
+
+def test_a_lab_whose_supervisor_was_killed_can_be_brought_up_again(
+    own_cluster: OwnCluster, eventually: Eventually
+) -> None:
+    cluster = own_cluster()
+    cluster.up(DEFAULT_STATE, progress=_nobody)
+    os.kill(_supervisor(LabPaths.from_environment().labs / cluster.name), signal.SIGKILL)
+    eventually(lambda: cluster.status().phase == "stopped", within_s=GRACE_S)
+    cluster.up(DEFAULT_STATE, progress=_nobody)
+    assert cluster.status().phase == "running"
+
+
+def test_down_leaves_no_file_and_no_process(own_cluster: OwnCluster) -> None:
+    cluster = own_cluster()
+    cluster.up(DEFAULT_STATE, progress=_nobody)
+    trace = _trace(cluster)
+    cluster.down()
+    assert trace.left() == []
+    assert [entry.name for entry in trace.root.parent.iterdir() if cluster.name in entry.name] == []
+
+
+def test_ctrl_c_at_any_moment_of_up_leaves_nothing(
+    own_cluster: OwnCluster, pytestconfig: pytest.Config, attempt: int
+) -> None:
+    cluster = own_cluster()
+    root = LabPaths.from_environment().labs / cluster.name
+    # The same moments each time, so that a failure can be repeated; the first is before anything exists.
+    moment_s = random.Random(attempt).uniform(0.0, 4.0) if attempt > 1 else 0.0  # noqa: S311 - no secret
+    argv = [sys.executable, "-P", "-m", "lab", "up", "--name", cluster.name]
+    bin_dir = pytestconfig.getoption("--lab-bin-dir")
+    if bin_dir is not None:
+        argv += ["--bin-dir", str(bin_dir.absolute())]
+    process = subprocess.Popen(
+        argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        output, _ = process.communicate(timeout=moment_s)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+    told = f"after {moment_s:.2f} s (exit code {process.returncode}): {output}"
+    # It was up before the signal came; one that comes while the interpreter shuts down ends it as the system does.
+    if process.returncode == 0 or "what now" in output:
+        assert cluster.status().phase == "running", told
+        cluster.down()
+    else:
+        # Before Python has its own handler, the signal ends it as the system does.
+        assert process.returncode in (130, -signal.SIGINT), told
+        assert "Traceback" not in output or moment_s < 0.5, told
+    assert _mentions(root) == [], told
+    assert not root.exists(), told
+    assert cluster.status().phase == "stopped"
+
+
+def test_a_lab_that_is_interrupted_while_it_resets_can_be_reset_again(
+    own_cluster: OwnCluster, eventually: Eventually
+) -> None:
+    cluster = own_cluster()
+    cluster.up(DEFAULT_STATE, progress=_nobody)
+    argv = [sys.executable, "-P", "-m", "lab", "reset", "--name", cluster.name]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    eventually(lambda: cluster.status().phase != "running", within_s=60)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    began = time.monotonic()
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, f"after {time.monotonic() - began:.1f} s: {done.stderr}"
+    assert cluster.status().phase == "running"

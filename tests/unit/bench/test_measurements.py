@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.bench.measurements import Measurement, measure
+from lab.bench.memory import MemorySample
+from lab.errors import LabError
+
+if TYPE_CHECKING:
+    from tests.unit.bench.conftest import Lab
+
+UP = "up enforced+bouncer"
+UP_WITH_GATEKEEPER = "up enforced+bouncer+gatekeeper"
+
+
+def test_the_lab_and_its_peer_take_turns_after_a_start_that_is_not_measured(lab: Lab) -> None:
+    lab.subject.takes[UP] = deque([9.0, 3.0, 5.0])
+
+    beside_kwokctl, beside_kind = measure(lab.bench, [Measurement.UP])
+
+    assert lab.calls == [UP, "down", UP, "down", "kwokctl", UP, "down", "kwokctl"]
+    assert beside_kwokctl.figures.values == (3.0, 5.0)
+    assert beside_kwokctl.ratios == (1.5, 2.5)
+    assert beside_kwokctl.met is False
+    assert beside_kind.peer is not None
+    assert (beside_kind.peer.figures, beside_kind.peer.missing) == (None, "no Docker")
+    assert beside_kind.met is None
+
+
+def test_kind_takes_its_turn_where_docker_runs(lab: Lab) -> None:
+    lab.kind.why_missing = ""
+
+    _, beside_kind = measure(lab.bench, [Measurement.UP])
+
+    assert lab.calls[2:] == [UP, "down", "kwokctl", "kind"] * 2
+    assert beside_kind.ratio == 0.5
+    assert beside_kind.met is False  # the target is an eighth
+
+
+def test_nothing_stands_in_for_a_peer_that_is_not_there(lab: Lab) -> None:
+    lab.kwokctl.why_missing = "not in the store: kwokctl"
+
+    rows = measure(lab.bench, [Measurement.UP])
+
+    assert [(row.ratio, row.met) for row in rows] == [(None, None), (None, None)]
+
+
+def test_edit_reset_and_memory_share_a_lab_for_each_state(lab: Lab) -> None:
+    measure(lab.bench, [Measurement.EDIT, Measurement.RESET, Measurement.MEMORY])
+
+    turns = ["reset", "restart"]
+    assert lab.calls == [
+        UP, "settle", *["memory"] * 2, *["edit"] * 2, *turns * 2, "down",
+        UP_WITH_GATEKEEPER, "settle", *["memory"] * 2, *[*turns, "gatekeeper enforced+bouncer+gatekeeper"] * 2, "down",
+    ]  # fmt: skip
+
+
+def test_an_edit_alone_needs_no_gatekeeper(lab: Lab) -> None:
+    (row,) = measure(lab.bench, [Measurement.EDIT])
+
+    assert lab.calls == [UP, "edit", "edit", "down"]
+    assert row.peer is not None
+    assert row.peer.missing == "no Docker"
+    assert row.met is True
+
+
+def test_reset_is_compared_with_the_restart_of_the_same_round(lab: Lab) -> None:
+    lab.subject.takes |= {"reset": deque([3.0, 8.0]), "restart": deque([2.0, 4.0])}
+
+    row, _ = measure(lab.bench, [Measurement.RESET])
+
+    assert row.ratios == (1.5, 2.0)
+    assert row.met is False
+
+
+def test_with_gatekeeper_its_own_time_is_allowed_on_top(lab: Lab) -> None:
+    lab.subject.takes |= {
+        "reset": deque([1.0, 1.0, 5.0, 6.0]),
+        "restart": deque([1.0, 1.0, 2.0, 2.0]),
+        "gatekeeper enforced+bouncer+gatekeeper": deque([2.0, 3.0]),
+    }
+
+    _, row = measure(lab.bench, [Measurement.RESET])
+
+    assert row.peer is not None
+    assert row.peer.figures is not None
+    assert row.peer.figures.values == (1.5 * 2.0 + 2.0, 1.5 * 2.0 + 3.0)
+    assert row.met is True
+    assert [value for _, value in row.parts] == [2.0, 2.5]
+
+
+def test_memory_that_others_are_charged_with_is_counted_and_told(lab: Lab) -> None:
+    lab.subject.sample = MemorySample(processes=(("etcd", 400_000_000),), shared_with=7, alone=710_000_000)
+
+    row, with_gatekeeper = measure(lab.bench, [Measurement.MEMORY])
+
+    assert row.figures.values == (710e6, 710e6)
+    assert row.met is False
+    assert with_gatekeeper.met is True
+    assert row.notes == (
+        "7 processes of others run the same programs: counted as if they did not; lab status shows 400 MB now",
+    )
+
+
+def test_memory_that_nobody_shares_needs_no_note(lab: Lab) -> None:
+    row, _ = measure(lab.bench, [Measurement.MEMORY])
+
+    assert row.notes == ()
+    assert row.parts == (("etcd", 50e6),)
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), LabError("x", "y", hint="z")])
+def test_an_interrupted_measurement_leaves_no_lab(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, interrupt: BaseException
+) -> None:
+    def fail() -> float:
+        raise interrupt
+
+    monkeypatch.setattr(lab.kwokctl.__class__, "create", lambda _: fail())
+    with pytest.raises(type(interrupt)):
+        measure(lab.bench, [Measurement.UP])
+
+    assert lab.calls[-1] == "down"
+
+
+def test_a_lab_that_does_not_come_up_is_removed_too(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> float:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(lab.subject.__class__, "up", fail)
+    with pytest.raises(KeyboardInterrupt):
+        measure(lab.bench, [Measurement.MEMORY])
+
+    assert lab.calls == ["down"]
+
+
+def test_help_is_called_once_before_it_is_measured(lab: Lab) -> None:
+    (row,) = measure(lab.bench, [Measurement.HELP])
+
+    assert lab.calls == ["help", *["help", "interpreter"] * 2]
+    assert len(row.figures.values) == 2
+
+
+def test_rows_come_in_the_order_of_the_measurements(lab: Lab) -> None:
+    rows = measure(lab.bench, reversed(Measurement))
+
+    assert [row.measurement for row in rows] == ["help", "up", "up", "edit", "reset", "reset", "memory", "memory"]

@@ -1,0 +1,258 @@
+"""A scenario from its start state to its result: untouched, solution, mistakes, grading."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from lab.cluster.protocol import Capability, ExecResult
+from lab.errors import LabError
+from lab.scenario.load import load
+from lab.scenario.plan import Mode, plan
+from lab.scenario.result import Outcome, PhaseKind, exit_code
+from lab.scenario.run import Event, EventKind, plan_for, run_scenario, start_scenario
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lab.scenario.api import Request, Response
+    from lab.scenario.load import Scenario
+    from lab.scenario.result import ScenarioResult
+    from tests.unit.scenario.conftest import FakeCluster, FakeSnapshotCluster, Write
+
+
+@pytest.fixture
+def lab(cluster: FakeSnapshotCluster) -> FakeSnapshotCluster:
+    """A lab in which the scripts have their effects: everything is let in until the task is solved."""
+    api = cluster.api
+    done: list[str] = []
+    reset = cluster.reset
+
+    def decide(request: Request) -> Response | None:
+        effects = {"solve": api.bouncer, "stop the bouncer": api.bouncer_down}
+        return effects[done[-1]](request) if done else None
+
+    def run(argv: Sequence[str]) -> ExecResult | None:
+        script = argv[-1].strip()
+        if argv[0] != "bash" or script not in ("solve", "stop the bouncer"):
+            return None
+        done.append(script)
+        return ExecResult(argv=tuple(argv), exit_code=0, stdout="", stderr="")
+
+    def put_back(*args: object, **more: object) -> None:
+        done.clear()
+        reset(*args, **more)  # type: ignore[arg-type]
+
+    api.decide = decide
+    cluster.on_exec = run
+    cluster.reset = put_back  # type: ignore[method-assign]
+    return cluster
+
+
+def run(scenario: Scenario, cluster: FakeSnapshotCluster, **more: object) -> ScenarioResult:
+    return run_scenario(scenario, cluster, transport=cluster.api, **more)  # type: ignore[arg-type]
+
+
+def test_a_sound_scenario_passes_all_its_phases(scenario: Scenario, lab: FakeSnapshotCluster) -> None:
+    result = run(scenario, lab)
+    assert [(phase.name, phase.outcome, phase.problem) for phase in result.phases] == [
+        ("untouched", Outcome.PASS, ""),
+        ("solution", Outcome.PASS, ""),
+        ("mistake/bouncer-down", Outcome.PASS, ""),
+    ]
+    assert result.outcome is Outcome.PASS
+    assert result.points == (4, 4)
+    assert lab.actions == ["reset enforced+bouncer", "reset enforced+bouncer"]
+
+
+def test_a_start_state_that_solves_the_task_fails(scenario: Scenario, lab: FakeSnapshotCluster) -> None:
+    lab.api.decide = lab.api.bouncer
+    result = run(scenario, lab)
+    assert result.phases[0].outcome is Outcome.FAIL
+    assert result.phases[0].problem == "other-registry-denied must fail in the untouched state, and was pass"
+    assert result.outcome is Outcome.FAIL
+
+
+def test_a_start_state_that_lacks_what_must_be_kept_fails(scenario: Scenario, lab: FakeSnapshotCluster) -> None:
+    lab.api.decide = lab.api.bouncer_down
+    result = run(scenario, lab)
+    assert "docker-hub-allowed must pass in the untouched state, and was fail" in result.phases[0].problem
+
+
+def test_a_solution_that_does_not_solve_fails(scenario: Scenario, lab: FakeSnapshotCluster) -> None:
+    lab.on_exec = lambda _argv: None
+    result = run(scenario, lab)
+    assert result.phases[1].outcome is Outcome.FAIL
+    assert result.phases[1].problem == "other-registry-denied: fail"
+
+
+def test_a_solution_that_breaks_off_could_not_run(scenario: Scenario, lab: FakeSnapshotCluster) -> None:
+    def break_off(argv: Sequence[str]) -> ExecResult | None:
+        return (
+            ExecResult(argv=tuple(argv), exit_code=7, stdout="", stderr="no such thing") if "solve\n" in argv else None
+        )
+
+    lab.on_exec = break_off
+    phase = run(scenario, lab).phases[1]
+    assert phase.outcome is Outcome.ERROR
+    assert "exit code 7" in phase.problem
+    assert "no such thing" in phase.problem
+
+
+def test_a_mistake_that_no_check_finds_fails(write: Write, lab: FakeSnapshotCluster) -> None:
+    directory = write()
+    (directory / "mistakes" / "bouncer-down.sh").write_text("solve\n")
+    phase = run(load(directory), lab).phases[2]
+    assert phase.outcome is Outcome.FAIL
+    assert phase.problem == "other-registry-denied passes in spite of the mistake"
+
+
+def test_a_mistake_that_gets_another_feedback_fails(write: Write, lab: FakeSnapshotCluster) -> None:
+    phase = run(load(write(("feedback: not-asked", "feedback: let-in"))), lab).phases[2]
+    assert phase.outcome is Outcome.FAIL
+    assert phase.problem == "other-registry-denied gave the feedback not-asked, not let-in"
+
+
+def test_a_mistake_whose_check_could_not_run_is_an_error(scenario: Scenario, lab: FakeSnapshotCluster) -> None:
+    decide = lab.api.decide
+
+    def silent(request: Request) -> Response | None:
+        answer = decide(request)
+        if answer is not None and answer.message == lab.api.FAILED_CLOSED:
+            raise LabError("api-server-unreachable", "no answer", hint="see lab status")
+        return answer
+
+    lab.api.decide = silent
+    phase = run(scenario, lab).phases[2]
+    assert phase.outcome is Outcome.ERROR
+    assert "api-server-unreachable" in phase.problem
+
+
+def test_a_start_state_that_cannot_be_made_is_an_error_of_all_that_builds_on_it(
+    scenario: Scenario, lab: FakeSnapshotCluster
+) -> None:
+    def broken(*_args: object, **_more: object) -> None:
+        raise LabError("reset-failed", "etcd does not start", hint="see its log")
+
+    lab.reset = broken  # type: ignore[method-assign]
+    result = run(scenario, lab)
+    assert [phase.outcome for phase in result.phases] == [Outcome.ERROR] * 3
+    assert "etcd does not start" in result.phases[0].problem
+    assert exit_code([result]) == 3
+
+
+def test_what_a_backend_lacks_is_skipped_by_name(scenario: Scenario, lab: FakeSnapshotCluster) -> None:
+    lab.capabilities = frozenset({Capability.AUDIT_LOG})
+    result = run(scenario, lab)
+    assert result.outcome is Outcome.SKIP
+    assert result.skipped == "the backend embedded lacks node-files"
+    assert lab.actions == []
+    assert exit_code([result]) == 0
+
+
+def test_without_snapshots_the_mistakes_are_skipped(scenario: Scenario, plain: FakeCluster) -> None:
+    result = run_scenario(scenario, plain, transport=plain.api)
+    assert plain.actions[0] == "up enforced+bouncer"
+    assert result.phases[2].outcome is Outcome.SKIP
+    assert result.phases[2].problem == "the backend kind cannot put the start state back"
+
+
+def test_grading_runs_the_checks_only(scenario: Scenario, lab: FakeSnapshotCluster) -> None:
+    result = run(scenario, lab, to_run=plan_for(scenario, lab, mode=Mode.CHECK))
+    assert [phase.kind for phase in result.phases] == [PhaseKind.CHECK]
+    assert lab.actions == []
+    assert result.points == (1, 4)
+    assert result.outcome is Outcome.FAIL
+
+
+def test_events_tell_what_happens_in_order(scenario: Scenario, lab: FakeSnapshotCluster) -> None:
+    events: list[Event] = []
+    run(scenario, lab, on_event=events.append)
+    kinds = [event.kind for event in events]
+    assert kinds[0] is EventKind.SCENARIO_STARTED
+    assert kinds[-1] is EventKind.SCENARIO_FINISHED
+    assert [event.phase for event in events if event.kind is EventKind.PHASE_FINISHED] == [
+        "untouched",
+        "solution",
+        "mistake/bouncer-down",
+    ]
+    assert len([kind for kind in kinds if kind is EventKind.CHECK_FINISHED]) == 5
+
+
+def test_a_failure_leaves_its_evidence(scenario: Scenario, lab: FakeSnapshotCluster, tmp_path: Path) -> None:
+    lab.api.decide = lab.api.bouncer_down
+    result = run(scenario, lab, bundles=tmp_path / "bundles")
+    assert result.bundle is not None
+    assert (result.bundle / "untouched" / "logs" / "kube-apiserver.log").read_text() == "log\n"
+    probe = json.loads((result.bundle / "solution" / "probes" / "docker-hub-allowed.json").read_text())
+    assert probe["status"]["message"] == lab.api.FAILED_CLOSED
+    assert json.loads((result.bundle / "untouched" / "events.json").read_text()) == []
+    assert json.loads((result.bundle / "untouched" / "result.json").read_text())["outcome"] == "fail"
+    assert not list(result.bundle.rglob("missing.txt"))
+
+
+def test_what_a_bundle_lacks_is_told_in_it(scenario: Scenario, lab: FakeSnapshotCluster, tmp_path: Path) -> None:
+    def refuse(destination: Path) -> None:
+        raise LabError("no-logs", "the node is gone", hint=f"nothing to put into {destination}")
+
+    lab.api.decide = lab.api.bouncer_down
+    lab.collect_logs = refuse  # type: ignore[method-assign]
+    result = run(scenario, lab, bundles=tmp_path / "bundles")
+    assert result.bundle is not None
+    assert "the node is gone" in (result.bundle / "untouched" / "missing.txt").read_text()
+
+
+def test_success_leaves_no_bundle(scenario: Scenario, lab: FakeSnapshotCluster, tmp_path: Path) -> None:
+    assert run(scenario, lab, bundles=tmp_path / "bundles").bundle is None
+    assert not (tmp_path / "bundles").exists()
+
+
+START = """\
+start:
+  imagePolicy: enforced
+  addons: [bouncer]
+  files: [{path: /etc/x, content: hello, mode: "0600"}]
+  manifests: [pod.yaml]
+  scripts: [start.sh]
+  waits: [{title: the file to be there, nodeFile: {path: /etc/x}}]
+  captures: [{name: before, exec: {command: [uname]}, pattern: "(L.*)x"}]
+"""
+
+
+@pytest.fixture
+def with_start(write: Write) -> Scenario:
+    directory = write(("start:\n  imagePolicy: enforced\n  addons: [bouncer]\n", START))
+    (directory / "pod.yaml").write_text("apiVersion: v1\nkind: Pod\nmetadata: {name: web}\n")
+    (directory / "start.sh").write_text("prepare\n")
+    return load(directory)
+
+
+def answer_uname(argv: Sequence[str]) -> ExecResult | None:
+    known = argv[0] == "uname"
+    return ExecResult(argv=tuple(argv), exit_code=0, stdout="Linux\n", stderr="") if known else None
+
+
+def test_the_start_state_is_made_in_the_order_of_the_file(with_start: Scenario, cluster: FakeSnapshotCluster) -> None:
+    cluster.on_exec = answer_uname
+    steps: list[str] = []
+    captures = start_scenario(with_start, cluster, progress=steps.append, transport=cluster.api)
+    assert captures == {"before": "Linu"}
+    assert cluster.actions == ["reset enforced+bouncer", "write /etc/x 600", "exec prepare"]
+    applied = [r for r in cluster.api.requests if r.content_type == "application/apply-patch+yaml"]
+    assert applied[0].path.startswith("/api/v1/namespaces/default/pods/web?")
+    assert steps == ["reset"]
+
+
+def test_a_capture_that_finds_nothing_is_an_error(with_start: Scenario, cluster: FakeSnapshotCluster) -> None:
+    with pytest.raises(LabError) as caught:
+        start_scenario(with_start, cluster, progress=print, transport=cluster.api)
+    assert caught.value.code == "capture-failed"
+
+
+def test_a_plan_is_made_before_anything_runs(scenario: Scenario) -> None:
+    made = plan(scenario, backend="existing", capabilities=frozenset(), can_reset=False)
+    assert made.phases == ()
+    assert made.skip == "the backend existing lacks node-files"
