@@ -1,0 +1,82 @@
+# Sets the project up and runs its jobs. Needs Linux and Python 3.11 or newer; no root, no Docker.
+#
+#   make demo PYTHON=python3.13            another Python
+#   make test VENV=~/.cache/lab-venv       another place for the virtual environment
+#   make test PYTEST_ADDOPTS="-k bouncer"  pytest's own options
+
+PYTHON ?= python3
+VENV ?= .venv
+# How many tests run at a time; each worker that needs a lab has one of its own.
+WORKERS ?= 2
+# What the demo replays; `lab scenarios` lists all there are.
+DEMO ?= gatekeeper-trusted-images imagepolicy-enable imagepolicy-fail-closed pin-deployment-digest
+
+# Modules and not scripts, whose first line goes wrong when the checkout is moved.
+python := $(VENV)/bin/python
+installed := $(VENV)/.lab-installed
+installed_dev := $(VENV)/.lab-installed-dev
+
+# A virtual environment is made anew when its Python cannot be run (it is gone, or this user may not look there), and
+# the lab installed anew when it was installed from another directory.
+ifneq ($(shell $(python) -c 'print("ok")' 2>/dev/null),ok)
+.PHONY: $(python)
+endif
+ifneq ($(shell cat $(installed) 2>/dev/null),$(CURDIR))
+.PHONY: $(installed)
+endif
+
+.PHONY: help demo test lint setup programs picture clean
+
+help:
+	@echo "make demo     watch a real API server admit and reject Pods, in four scenarios"
+	@echo "make test     lint, types and every test"
+	@echo "make lint     lint and types only"
+	@echo "make setup    the virtual environment and the pinned programs, to work on the lab"
+	@echo "make picture  record the README's picture from a real run"
+	@echo "make clean    remove what make has made here; the cache of programs stays"
+
+demo: $(installed)
+	@$(python) -m lab run --no-mistakes $(DEMO)
+
+test: lint programs
+	@$(python) -m pytest -n $(WORKERS) --dist loadgroup --junitxml=reports/junit.xml tests/unit tests/integration tests/e2e
+
+lint: $(installed_dev)
+	@$(python) -m ruff check .
+	@$(python) -m ruff format --check .
+	@$(python) -m mypy lab tests docs
+
+setup: $(installed_dev) programs
+
+# Apart from the tests, because pytest would keep the progress of a build to itself.
+programs: $(installed)
+	@$(python) -m lab components fetch >/dev/null
+
+picture: $(installed)
+	@$(python) docs/images/record.py
+
+clean:
+	@if [ -e $(VENV)/pyvenv.cfg ]; then rm -rf $(VENV); fi
+	@rm -rf reports build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	@find lab tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(python):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: $(PYTHON) cannot be run, or is older than Python 3.11"; \
+	  echo "  what to do: name one that will do, for example: make PYTHON=python3.13 $(MAKECMDGOALS)"; exit 2; } >&2
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "error: $(PYTHON) cannot make virtual environments: it has no venv or no ensurepip"; \
+	  echo "  what to do: sudo apt-get install python3-venv, or name another one: make PYTHON=..."; exit 2; } >&2
+	@if [ -e $(VENV)/pyvenv.cfg ]; then rm -rf $(VENV); fi && $(PYTHON) -m venv $(VENV) || { \
+	  echo "error: the virtual environment $(VENV) could not be made"; \
+	  echo "  what to do: see above; another place will do: make VENV=~/.cache/lab-venv $(MAKECMDGOALS)"; exit 2; } >&2
+
+$(installed): $(python) pyproject.toml constraints.txt
+	@echo "installing the lab into $(VENV)"
+	@$(python) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@echo "$(CURDIR)" > $@
+
+$(installed_dev): $(installed)
+	@echo "installing linters and test tools into $(VENV)"
+	@$(python) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
