@@ -30,7 +30,6 @@ FILES_KEPT = 5
 
 _READ_BYTES = 64 * 1024
 _FOLLOW_PERIOD_S = 0.1
-_WATCH_AGAIN_S = 0.5
 _TRUE_WORDS = frozenset({"true", "1", "t", "T", "TRUE", "True"})
 
 
@@ -96,18 +95,7 @@ class LogWriter:
         os.set_blocking(descriptor, False)
         self._pipes[descriptor] = stream
         self._drained.clear()
-        self._watch(descriptor)
-
-    def _watch(self, descriptor: int) -> None:
-        """Read it whenever there is something, and make sure of that from time to time.
-
-        asyncio knows readers by number. Whoever closes a descriptor and takes its reader away a moment later takes away
-        that of the next file with the same number, and a process whose output nobody reads stands still for good.
-        """
-        if descriptor in self._pipes:
-            loop = asyncio.get_running_loop()
-            loop.add_reader(descriptor, self._readable, descriptor)
-            loop.call_later(_WATCH_AGAIN_S, self._watch, descriptor)
+        asyncio.get_running_loop().add_reader(descriptor, self._readable, descriptor)
 
     def write(self, stream: str, data: bytes) -> None:
         """Take what a stream has printed; a line is written when it is complete, or too long."""

@@ -58,9 +58,12 @@ class Relay:
         """Begin to accept."""
         self._listener.setblocking(False)  # noqa: FBT003 - the socket module's own signature
         loop = asyncio.get_running_loop()
+        # Not started by the same call, which suspends once it listens: closing in that moment would close a descriptor
+        # that the loop goes on to watch, and the next file with its number would never be read.
         self._server = await loop.create_server(
-            lambda: _End(self, is_client=True), sock=self._listener, backlog=BACKLOG
+            lambda: _End(self, is_client=True), sock=self._listener, backlog=BACKLOG, start_serving=False
         )
+        await self._server.start_serving()
 
     def close(self, *, drop_connections: bool = False) -> None:
         """Stop accepting; live connections stay unless they are to be dropped."""

@@ -183,7 +183,8 @@ class DnsServer:
             self._udp, _ = await loop.create_datagram_endpoint(
                 lambda: _Datagrams(self._resolver), local_addr=self._address
             )
-            self._tcp = await loop.create_server(lambda: _Stream(self._resolver), host, port)
+            self._tcp = await loop.create_server(lambda: _Stream(self._resolver), host, port, start_serving=False)
+            await self._tcp.start_serving()  # a call of its own, so that `close` knows the server if this is cancelled
         except OSError as error:
             self.close()
             raise LabError(

@@ -228,3 +228,31 @@ def test_many_clients_at_once_each_get_their_own_answer() -> None:
             await asyncio.gather(*(ask(address, number) for number in range(200)))
 
     run(scenario())
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_closing_while_it_starts_leaves_no_watch_on_a_number_that_the_next_file_gets(steps: int) -> None:
+    async def scenario() -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        number = listener.fileno()
+        relay = Relay(listener, lambda: None)
+        starting = asyncio.create_task(relay.start())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        starting.cancel()
+        await asyncio.wait({starting})
+        relay.close()
+        reader, writer = os.pipe()
+        if reader != number:
+            os.dup2(reader, number)
+            os.close(reader)
+        read = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        loop.add_reader(number, read.set)
+        os.write(writer, b".")
+        await asyncio.wait_for(read.wait(), 1)
+        loop.remove_reader(number)
+        os.close(number)
+        os.close(writer)
+
+    run(scenario())
