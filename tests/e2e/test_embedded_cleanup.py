@@ -106,9 +106,10 @@ def _trace(cluster: Cluster) -> Trace:
     root = LabPaths.from_environment().labs / cluster.name
     supervisor = _supervisor(root)
     namespace, session = _namespace(supervisor), os.getsid(supervisor)
-    members = [pid for pid in _pids() if _namespace(pid) == namespace or _session(pid) == session]
     status = cluster.status()
-    assert {process.pid for process in status.processes} <= set(members)
+    # After the status, because a lab that has just come up goes on to start processes; and one may have ended since.
+    members = [pid for pid in _pids() if _namespace(pid) == namespace or _session(pid) == session]
+    assert {process.pid for process in status.processes if _start_time(process.pid)} <= set(members)
     assert namespace != _namespace(os.getpid())
     url = urlsplit(status.server)
     return Trace(

@@ -114,7 +114,8 @@ def test_a_bouncer_that_is_down_where_it_should_deny(copy: Callable[[str], Path]
     with (directory / "solution.sh").open("a") as solution:
         solution.write(
             "\nuntil kubectl scale deployment image-bouncer-webhook --replicas=0; do sleep 0.1; done\n"
-            'until [ -z "$(kubectl get pods -l app=image-bouncer-webhook -o name)" ]; do sleep 0.1; done\n'
+            'until pods=$(kubectl get pods -l app=image-bouncer-webhook -o name) && [ -z "$pods" ]\n'
+            "do sleep 0.1; done\n"
         )
     checks = _solve(directory, lab_cluster)
     denied, allowed = checks["other-registry-denied"], checks["docker-hub-allowed"]
