@@ -137,7 +137,9 @@ class _End(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.set_write_buffer_limits(high=_BUFFER_BYTES)
-        self.transport.pause_reading()
+        # Not at once: asyncio begins to read right after this call, and in older releases of Python 3.11 (Debian 12 has
+        # 3.11.2) it does so even when this call has paused it. What came before there is a peer would be lost.
+        asyncio.get_running_loop().call_soon(self.transport.pause_reading)
         self._relay.joined(self)
 
     def data_received(self, data: bytes) -> None:

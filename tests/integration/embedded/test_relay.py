@@ -256,3 +256,24 @@ def test_closing_while_it_starts_leaves_no_watch_on_a_number_that_the_next_file_
         os.close(writer)
 
     run(scenario())
+
+
+def test_what_a_client_has_sent_before_it_is_accepted_is_not_lost() -> None:
+    async def handler(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readexactly(5))
+        await closed(writer)
+
+    async def scenario() -> None:
+        async with backend(handler) as target:
+            listener = socket.create_server(("127.0.0.1", 0))
+            with socket.create_connection(listener.getsockname()) as client:
+                client.sendall(b"hello")
+                client.setblocking(False)  # noqa: FBT003 - the socket module's own signature
+                relay = Relay(listener, lambda: target)
+                await relay.start()
+                try:
+                    assert await asyncio.get_running_loop().sock_recv(client, 100) == b"hello"
+                finally:
+                    relay.close(drop_connections=True)
+
+    run(scenario())
