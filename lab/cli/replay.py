@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +12,21 @@ import click
 from click.core import ParameterSource
 
 import lab
-from lab.cli.labs import bin_dir_option, command_line, find_lab, json_option, lab_options
+from lab.cli.labs import bin_dir_option, find_lab, json_option, lab_options
 from lab.cli.output import table, terminal_width
 from lab.errors import EXIT_OK, InputError
 from lab.paths import LabPaths
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from lab.cli.watching import Watcher
     from lab.cluster.protocol import Cluster
     from lab.scenario.load import Scenario
     from lab.scenario.result import ScenarioResult
+    from lab.scenario.run import Event
+
+DEFAULT_WORKERS = 2
+"""Beyond two labs the machine's processors are what is waited for, unless it has many."""
 
 _scenarios_option = click.option(
     "--scenarios",
@@ -56,7 +60,13 @@ def scenarios_command(*, root: Path | None, as_json: bool) -> None:
 @lab_options
 @click.option("--all", "every", is_flag=True, help="All scenarios.")
 @click.option("--no-mistakes", is_flag=True, help="Replay start and solution only, which is a good deal shorter.")
-@click.option("--keep", is_flag=True, help="Leave the lab that was made for the run.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Labs to replay in side by side, at most one per scenario.  [default: 2, or 1 with one CPU or with --name]",
+)
+@click.option("--keep", is_flag=True, help="Leave the labs that were made for the run.")
 @click.option(
     "--json",
     "json_file",
@@ -88,6 +98,7 @@ def run_command(
     backend: str,
     every: bool,
     no_mistakes: bool,
+    workers: int | None,
     keep: bool,
     json_file: Path | None,
     junit_file: Path | None,
@@ -100,20 +111,29 @@ def run_command(
 
     The untouched start state must not pass, the solution must, and every mistake must be found.
 
-    A lab is made for the run and removed afterwards. With --name (or LAB_NAME) a lab of that name is used if it runs,
-    and stays; what was done to it is lost, because every scenario puts its own start state back.
+    Labs are made for the run and removed afterwards: one for each worker, and the workers take the scenarios in turn.
+    With --name (or LAB_NAME) a lab of that name is used if it runs, and stays; what was done to it is lost, because
+    every scenario puts its own start state back.
 
     The exit code is 0 when all passed or were skipped, 1 when any failed, 3 when any could not run.
     """
     if bool(names) == every:
         raise click.UsageError("give the names of scenarios, or --all", ctx=context)
+    named = context.get_parameter_source("name") is not ParameterSource.DEFAULT
+    if named and workers is not None and workers > 1:
+        raise click.UsageError(
+            f"--workers {workers} needs {workers} labs, and --name (or LAB_NAME) names one: in one lab, the scenarios "
+            "would undo each other's start states",
+            ctx=context,
+        )
     chosen = _choose(load_scenarios(root), names)
     _prepare_files(json_file, junit_file)
-    named = context.get_parameter_source("name") is not ParameterSource.DEFAULT
-    cluster = find_lab(name if named else f"run-{os.getpid()}", backend, bin_dir=bin_dir)
+    lab_names = (name,) if named else _lab_names(workers, scenarios=len(chosen))
+    labs = tuple(find_lab(lab_name, backend, bin_dir=bin_dir) for lab_name in lab_names)
     directory = bundles or LabPaths.from_environment().state / "bundles"
-    results = _replay(chosen, cluster, mistakes=not no_mistakes, keep=keep, bundles=directory)
-    _report(results, json_file=json_file, junit_file=junit_file)
+    began = time.monotonic()
+    results = _replay(chosen, labs, mistakes=not no_mistakes, keep=keep, bundles=directory)
+    _report(results, json_file=json_file, junit_file=junit_file, took_s=time.monotonic() - began)
     from lab.scenario.result import exit_code  # noqa: PLC0415
 
     code = exit_code(results)
@@ -207,43 +227,42 @@ def _prepare_files(*files: Path | None) -> None:
             ) from error
 
 
+def _lab_names(workers: int | None, *, scenarios: int) -> tuple[str, ...]:
+    """Names of the labs to make, one per worker; by default there are as many as the machine has processors for."""
+    wanted = workers or min(os.cpu_count() or 1, DEFAULT_WORKERS)
+    count = min(wanted, scenarios)
+    name = f"run-{os.getpid()}"
+    return (name,) if count == 1 else tuple(f"{name}-{number}" for number in range(1, count + 1))
+
+
 def _replay(
-    scenarios: Sequence[Scenario], cluster: Cluster, *, mistakes: bool, keep: bool, bundles: Path
+    scenarios: Sequence[Scenario], labs: Sequence[Cluster], *, mistakes: bool, keep: bool, bundles: Path
 ) -> tuple[ScenarioResult, ...]:
-    """Run the scenarios, one after another, in a lab that runs or in one that is made for them."""
+    """Run the scenarios, each in one of the labs."""
     from lab.cli.watching import watching  # noqa: PLC0415
+    from lab.scenario.fleet import replay  # noqa: PLC0415
     from lab.scenario.run import plan_for, run_scenario  # noqa: PLC0415 - its libraries are heavy
 
-    with watching() as watcher:
-        made = cluster.status().phase == "stopped"
-        if made:
-            cluster.up(scenarios[0].document.start.state, progress=watcher.step)
-        try:
-            return tuple(
-                run_scenario(
-                    scenario,
-                    cluster,
-                    to_run=plan_for(scenario, cluster, mistakes=mistakes),
-                    bundles=bundles,
-                    fresh=made and scenario is scenarios[0],
-                    on_event=watcher.event,
-                )
-                for scenario in scenarios
-            )
-        finally:
-            if made:
-                _leave(cluster, watcher, keep=keep)
+    def run(
+        scenario: Scenario,
+        cluster: Cluster,
+        *,
+        fresh: bool,
+        on_event: Callable[[Event], None],
+        pause: Callable[[float], None],
+    ) -> ScenarioResult:
+        to_run = plan_for(scenario, cluster, mistakes=mistakes)
+        return run_scenario(
+            scenario, cluster, to_run=to_run, bundles=bundles, fresh=fresh, on_event=on_event, pause=pause
+        )
+
+    with watching(several=len(labs) > 1) as watcher:
+        return replay(scenarios, labs, run=run, watch=watcher.lab, keep=keep)
 
 
-def _leave(cluster: Cluster, watcher: Watcher, *, keep: bool) -> None:
-    if keep:
-        watcher.step(f"{cluster.name} is kept; remove it with: {command_line('down', cluster.name)}")
-        return
-    watcher.step(f"removing {cluster.name}")
-    cluster.down()
-
-
-def _report(results: Sequence[ScenarioResult], *, json_file: Path | None, junit_file: Path | None) -> None:
+def _report(
+    results: Sequence[ScenarioResult], *, json_file: Path | None, junit_file: Path | None, took_s: float
+) -> None:
     from rich.console import Console  # noqa: PLC0415 - the printer of the report is rich's
 
     from lab.scenario.report.json_report import json_report  # noqa: PLC0415
@@ -254,4 +273,4 @@ def _report(results: Sequence[ScenarioResult], *, json_file: Path | None, junit_
         json_file.write_text(json_report(results), encoding="utf-8")
     if junit_file is not None:
         junit_file.write_text(junit_report(results), encoding="utf-8")
-    print_report(results, Console(highlight=False))
+    print_report(results, Console(highlight=False), took_s=took_s)

@@ -9,6 +9,7 @@ file that several labs would share.
 from __future__ import annotations
 
 import json
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlencode
@@ -28,6 +29,10 @@ PATCH_TYPES = {
     "merge": "application/merge-patch+json",
     "json": "application/json-patch+json",
 }
+
+_LOADING = threading.Lock()
+"""Held while a kubeconfig is loaded: the library notes a certificate's temporary file, by its content, before it has
+written it, and labs that were made from one template have the same certificates."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,9 +109,10 @@ class KubeconfigTransport:
         from kubernetes.config.config_exception import ConfigException  # noqa: PLC0415
 
         try:
-            self._client = config.new_client_from_config(  # type: ignore[no-untyped-call]  # the library has no types
-                config_file=str(kubeconfig), persist_config=False
-            )
+            with _LOADING:
+                self._client = config.new_client_from_config(  # type: ignore[no-untyped-call]  # it has no types
+                    config_file=str(kubeconfig), persist_config=False
+                )
         except (ConfigException, OSError) as error:
             raise LabError(
                 "kubeconfig-unusable",

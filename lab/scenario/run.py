@@ -110,6 +110,7 @@ def run_scenario(
     bundles: Path | None = None,
     fresh: bool = False,
     on_event: Callable[[Event], None] = _ignore,
+    pause: Callable[[float], None] = time.sleep,
     transport: Transport | None = None,
 ) -> ScenarioResult:
     """Run a scenario.
@@ -121,7 +122,8 @@ def run_scenario(
         captures: what `start_scenario` recorded, when it grades what a person did.
         bundles: below this directory the evidence of a failure is left; None leaves none.
         fresh: the cluster has just been brought up in the scenario's start state, which need not be put back first.
-        on_event: told what happens.
+        on_event: told what happens. What it raises ends the run, unless it is a `LabError`.
+        pause: waits that many seconds; the same holds for what it raises.
         transport: sends requests to the API server; by default over the cluster's kubeconfig.
     """
     running = _Run(
@@ -131,19 +133,31 @@ def run_scenario(
         bundles=bundles,
         fresh=fresh,
         on_event=on_event,
+        pause=pause,
         transport=transport,
     )
     return running.run(to_run or plan_for(scenario, cluster))
 
 
 def _context(
-    scenario: Scenario, cluster: Cluster, transport: Transport | None, captures: Mapping[str, str] | None = None
+    scenario: Scenario,
+    cluster: Cluster,
+    transport: Transport | None,
+    *,
+    captures: Mapping[str, str] | None = None,
+    pause: Callable[[float], None] = time.sleep,
 ) -> Context:
     api = Api(transport or KubeconfigTransport(cluster.kubeconfig()))
-    audit = AuditLog(cluster)
+    audit = AuditLog(cluster, pause=pause)
     audit.skip_to_end()
     return Context(
-        scenario=scenario, cluster=cluster, api=api, audit=audit, record=BouncerRecord(api), captures=captures or {}
+        scenario=scenario,
+        cluster=cluster,
+        api=api,
+        audit=audit,
+        record=BouncerRecord(api),
+        captures=captures or {},
+        pause=pause,
     )
 
 
@@ -159,6 +173,7 @@ class _Run:
         bundles: Path | None,
         fresh: bool,
         on_event: Callable[[Event], None],
+        pause: Callable[[float], None],
         transport: Transport | None,
     ) -> None:
         self._scenario = scenario
@@ -166,6 +181,7 @@ class _Run:
         self._cluster = cluster
         self._captures = captures
         self._on_event = on_event
+        self._pause = pause
         self._transport = transport
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         self._bundle = None if bundles is None else bundles / f"{scenario.name}-{stamp}"
@@ -247,7 +263,7 @@ class _Run:
         self._unprepared = ""
 
     def _new_context(self) -> Context:
-        return _context(self._scenario, self._cluster, self._transport, self._captures)
+        return _context(self._scenario, self._cluster, self._transport, captures=self._captures, pause=self._pause)
 
     def _act(self, script: str, context: Context, *, timeout_s: float) -> None:
         """Run what a person would do, and let the API server come to rest; the checks then say in which state."""

@@ -27,17 +27,18 @@ SHOWN_PHASES = (PhaseKind.SOLUTION, PhaseKind.CHECK)
 """The phases whose probes are the verdict table; the others are told in one line each."""
 
 
-def print_report(results: Sequence[ScenarioResult], console: Console) -> None:
+def print_report(results: Sequence[ScenarioResult], console: Console, *, took_s: float) -> None:
     """Print the report of a run.
 
     Args:
-        results: in the order in which they ran.
+        results: in the order in which they are to be told.
         console: where to.
+        took_s: how long the whole run took, in seconds; scenarios may have run side by side.
     """
     for result in results:
         console.print(scenario_block(result))
         console.print()
-    console.print(summary(results))
+    console.print(summary(results, took_s=took_s))
 
 
 def scenario_block(result: ScenarioResult) -> RenderableType:
@@ -57,7 +58,7 @@ def scenario_block(result: ScenarioResult) -> RenderableType:
     return Group(*parts)
 
 
-def summary(results: Sequence[ScenarioResult]) -> Text:
+def summary(results: Sequence[ScenarioResult], *, took_s: float) -> Text:
     """The last line: how many of each outcome, and how long it took."""
     counts = [(outcome, sum(result.outcome is outcome for result in results)) for outcome in Outcome]
     text = Text()
@@ -65,7 +66,7 @@ def summary(results: Sequence[ScenarioResult]) -> Text:
         if count or outcome is Outcome.PASS:
             text.append(", " if text else "")
             text.append(f"{count} {_PLURAL[outcome]}", style=STYLES[outcome] if count else "")
-    text.append(f" in {sum(result.duration_s for result in results):.1f} s")
+    text.append(f" in {took_s:.1f} s")
     return text
 
 

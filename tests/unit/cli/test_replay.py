@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
@@ -60,6 +61,7 @@ class Engine:
         self.fresh: list[str] = []
         self.bundles: Path | None = None
         self.on_run: Callable[[], None] = lambda: None
+        self.pause: Callable[[float], None] = lambda _: None
 
     def run_scenario(
         self,
@@ -70,7 +72,9 @@ class Engine:
         bundles: Path,
         fresh: bool,
         on_event: Callable[[Event], None],
+        pause: Callable[[float], None],
     ) -> ScenarioResult:
+        self.pause = pause
         self.ran.append((scenario.name, cluster.name))
         self.fresh += [scenario.name] if fresh else []
         self.phases += [phase.name for phase in to_run.phases]
@@ -93,11 +97,16 @@ class Engine:
         )
 
 
+def _await(event: threading.Event) -> None:
+    assert event.wait(10.0), "it did not happen"
+
+
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     engine = Engine()
     monkeypatch.setattr("lab.scenario.run.run_scenario", engine.run_scenario)
     monkeypatch.setattr("os.getpid", lambda: 4711)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
     return engine
 
 
@@ -208,6 +217,97 @@ def test_run_with_a_name_makes_that_lab_if_it_does_not_run(
 
     assert engine.ran == [("first", "mine")]
     assert labs.clusters["mine"].calls == [("up", "off+gatekeeper"), ("down",)]
+
+
+@pytest.mark.parametrize(
+    ("cpus", "options", "expected"),
+    [
+        (4, ("--all",), ["run-4711-1", "run-4711-2"]),
+        (2, ("first", "second"), ["run-4711-1", "run-4711-2"]),
+        (2, ("first",), ["run-4711"]),
+        (1, ("--all",), ["run-4711"]),
+        (None, ("--all",), ["run-4711"]),
+        (4, ("--all", "--workers", "1"), ["run-4711"]),
+        (1, ("--all", "--workers", "3"), ["run-4711-1", "run-4711-2", "run-4711-3"]),
+        (4, ("first", "second", "--workers", "9"), ["run-4711-1", "run-4711-2"]),
+        (4, ("--all", "-n", "mine"), ["mine"]),
+        (4, ("--all", "-n", "mine", "--workers", "1"), ["mine"]),
+    ],
+)
+def test_run_makes_a_lab_for_each_worker(
+    request: pytest.FixtureRequest, cpus: int | None, options: tuple[str, ...], expected: list[str]
+) -> None:
+    run, labs, root, engine = (request.getfixturevalue(name) for name in ("run", "labs", "root", "engine"))
+    request.getfixturevalue("monkeypatch").setattr("os.cpu_count", lambda: cpus)
+    assert run("run", *options, "--scenarios", str(root)).exit_code == 0
+
+    assert sorted(labs.clusters) == expected
+    assert {lab for _, lab in engine.ran} == set(expected), "each worker has a scenario"
+    for cluster in labs.clusters.values():
+        assert cluster.calls == [("up", "off+gatekeeper"), ("down",)]
+
+
+@pytest.mark.parametrize("options", [("-n", "mine"), ()])
+def test_several_workers_and_a_named_lab_is_wrong_usage_and_makes_no_lab(
+    run: Lab, labs: Labs, root: Path, monkeypatch: pytest.MonkeyPatch, options: tuple[str, ...]
+) -> None:
+    if not options:
+        monkeypatch.setenv("LAB_NAME", "mine")
+    result = run("run", "--all", *options, "--workers", "2", "--scenarios", str(root))
+
+    assert result.exit_code == 2
+    assert "--workers 2 needs 2 labs, and --name (or LAB_NAME) names one" in result.stderr
+    assert labs.opened == []
+
+
+@pytest.mark.parametrize("workers", ["0", "-1", "two"])
+def test_there_is_at_least_one_worker(run: Lab, labs: Labs, root: Path, workers: str) -> None:
+    assert run("run", "--all", "--workers", workers, "--scenarios", str(root)).exit_code == 2
+    assert labs.opened == []
+
+
+def test_the_report_has_the_order_of_the_scenarios_whichever_worker_is_done_first(
+    run: Lab, labs: Labs, root: Path, engine: Engine
+) -> None:
+    second_is_done = threading.Event()
+    labs.add("run-4711-1", on_up=lambda: _await(second_is_done))
+    labs.add("run-4711-2", on_down=second_is_done.set)
+    stdout = run("run", "--all", "--workers", "2", "--scenarios", str(root)).stdout
+
+    assert engine.ran[-1] == ("first", "run-4711-1"), "all others were replayed before it"
+    assert stdout.index("first") < stdout.index("second") < stdout.index("third")
+
+
+def test_a_lab_of_several_that_does_not_come_up_ends_the_others(
+    run: Lab, labs: Labs, root: Path, engine: Engine
+) -> None:
+    def fail() -> None:
+        raise LabError("no-etcd", "etcd ended", hint="see its log")
+
+    labs.add("run-4711-2", on_up=fail)
+    engine.on_run = lambda: engine.pause(600.0)
+    result = run("run", "--all", "--workers", "2", "--scenarios", str(root))
+
+    assert result.exit_code == 3
+    assert "[no-etcd]" in result.stderr
+    assert result.stdout == ""
+    assert labs.clusters["run-4711-1"].phase == "stopped"
+    assert labs.clusters["run-4711-2"].calls == [("up", "off+gatekeeper")], "it takes care of itself"
+
+
+@pytest.mark.usefixtures("engine")
+def test_lines_of_several_labs_say_which_one_they_are_about(run: Lab, root: Path) -> None:
+    lines = run("run", "--all", "--workers", "2", "--keep", "--scenarios", str(root)).stderr.splitlines()
+
+    assert sorted(line[11:] for line in lines) == [
+        "PASS  first solution, 0.0 s",
+        "PASS  second solution, 0.0 s",
+        "PASS  third solution, 0.0 s",
+        "run-4711-1 is kept; remove it with: lab down --name run-4711-1",
+        "run-4711-1: etcd and the API server start",
+        "run-4711-2 is kept; remove it with: lab down --name run-4711-2",
+        "run-4711-2: etcd and the API server start",
+    ]
 
 
 @pytest.mark.parametrize(

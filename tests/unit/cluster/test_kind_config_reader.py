@@ -72,7 +72,11 @@ def test_the_projects_own_file_says_what_the_design_says() -> None:
         "audit-policy-file": "/etc/kubernetes/audit/policy.yaml",
         "audit-log-path": "/var/log/kubernetes/audit/audit.log",
     }
-    assert configuration["etcd"]["local"]["extraArgs"] == [{"name": "unsafe-no-fsync", "value": "true"}]
+    assert {argument["name"]: argument["value"] for argument in configuration["etcd"]["local"]["extraArgs"]} == {
+        "unsafe-no-fsync": "true",
+        "heartbeat-interval": "20",
+        "election-timeout": "100",
+    }
 
 
 def test_the_boot_files_are_what_the_projects_own_file_mounts(tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def compare(name: str, text: str) -> None:
 
 def terminal(*, width: int) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
-    print_report(RESULTS, console)
+    print_report(RESULTS, console, took_s=12.5)
     written = console.file
     assert isinstance(written, io.StringIO)
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"

@@ -256,3 +256,17 @@ def test_a_plan_is_made_before_anything_runs(scenario: Scenario) -> None:
     made = plan(scenario, backend="existing", capabilities=frozenset(), can_reset=False)
     assert made.phases == ()
     assert made.skip == "the backend existing lacks node-files"
+
+
+def test_what_is_raised_in_a_pause_ends_the_run(scenario: Scenario, lab: FakeSnapshotCluster) -> None:
+    """Whoever replays several scenarios at a time ends them so; an error of the lab would be a result."""
+
+    class EndError(BaseException):
+        pass
+
+    def pause(_seconds: float) -> None:
+        raise EndError
+
+    lab.api.audited = False  # so that the event of a request is waited for
+    with pytest.raises(EndError):
+        run(scenario, lab, pause=pause)

@@ -1,0 +1,263 @@
+"""Replays scenarios in several labs side by side.
+
+Each lab has a worker: the calling thread is the first, so that one lab needs no thread; every other has one of its own.
+A worker brings its lab up in the state of its first scenario, takes the next one from a common queue until that is
+empty, and takes the lab down. Scenarios are handed out in the order given: putting a start state back costs the same
+whatever the lab was in before, so nothing is gained by looking for a lab that is in the right state already.
+
+**How it ends early.** Ctrl-C reaches the calling thread alone, and nothing interrupts another thread from outside. So
+whoever fails first, that thread included, orders a halt, which reaches a worker wherever it is:
+
+- in a pause between two looks at the cluster, which ends at once, and at every event and every step of a lab that comes
+  up: the order is raised there as an exception;
+- in a call to its lab (a script on the node, a request): its lab is taken down under it, so the call fails, and the
+  event that tells of the failure raises the order.
+
+While a lab comes up or is put back, its worker holds the lab's lock. A lab that comes up is left to its worker, which
+hears the order at the next step; to take down one that is being put back waits for that, a few seconds. Nobody holds a
+lock of ours meanwhile, so the wait cannot be a circle. Each worker takes its own lab down in any case, after its last
+call, so that none comes up behind the back of whoever removed it. The threads are daemons: a second Ctrl-C ends the
+process without waiting for them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from lab.errors import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from lab.cluster.protocol import Cluster
+    from lab.scenario.load import Scenario
+    from lab.scenario.result import ScenarioResult
+    from lab.scenario.run import Event
+
+
+class Run(Protocol):
+    """Replays one scenario in a lab; see `lab.scenario.run.run_scenario`."""
+
+    def __call__(
+        self,
+        scenario: Scenario,
+        cluster: Cluster,
+        *,
+        fresh: bool,
+        on_event: Callable[[Event], None],
+        pause: Callable[[float], None],
+    ) -> ScenarioResult:
+        """Replay it."""
+
+
+class Watch(Protocol):
+    """Told what goes on in one lab, in the thread of its worker."""
+
+    def step(self, text: str) -> None:
+        """The lab comes up: a step of that."""
+
+    def event(self, event: Event) -> None:
+        """Something of a scenario."""
+
+    def leaving(self, *, kept: bool) -> None:
+        """The worker is done, and the lab stays or is removed now."""
+
+    def not_removed(self, error: Exception) -> None:
+        """The lab could not be removed after something else had ended the replay."""
+
+    def end(self) -> None:
+        """Nothing more goes on in this lab."""
+
+
+class _HaltedError(BaseException):
+    """The order to halt, raised in the worker that hears it. No LabError: a scenario must not take it for a result."""
+
+
+def replay(
+    scenarios: Sequence[Scenario],
+    labs: Sequence[Cluster],
+    *,
+    run: Run,
+    watch: Callable[[Cluster], Watch],
+    keep: bool = False,
+) -> tuple[ScenarioResult, ...]:
+    """Replay scenarios in labs, each lab one scenario at a time.
+
+    Args:
+        scenarios: at least as many as labs.
+        labs: at least one. One that does not run is brought up, and removed at the end, however that comes; one that
+            runs already stays.
+        run: replays one scenario.
+        watch: who is told of a lab.
+        keep: leave the labs that were brought up.
+
+    Returns:
+        The results, in the order of the scenarios.
+
+    Raises:
+        LabError: a lab could not be brought up, or not be removed. The other labs are removed first.
+        BaseException: whatever else ended a worker, KeyboardInterrupt included.
+    """
+    fleet = _Fleet(scenarios, labs, run=run, watch=watch, keep=keep)
+    own, *others = fleet.workers
+    try:
+        for worker in others:
+            worker.start()
+        own.work()
+        _await(others)
+    except BaseException as interrupt:
+        if not fleet.halt(interrupt) and isinstance(fleet.cause, KeyboardInterrupt):
+            raise  # the second one: whoever sends it does not want to wait
+        _await(others)
+    if fleet.cause is not None:
+        raise fleet.cause
+    return tuple(fleet.results[index] for index in range(len(scenarios)))
+
+
+def _await(workers: Sequence[_Worker]) -> None:
+    for worker in workers:
+        worker.wait()
+
+
+class _Fleet:
+    """What the workers share.
+
+    Attributes:
+        workers: one per lab; each has its first scenario already.
+        results: by index of the scenario.
+        run: replays one scenario.
+        keep: whether labs that were brought up stay.
+        cause: why it was halted; None while it was not.
+    """
+
+    def __init__(
+        self,
+        scenarios: Sequence[Scenario],
+        labs: Sequence[Cluster],
+        *,
+        run: Run,
+        watch: Callable[[Cluster], Watch],
+        keep: bool,
+    ) -> None:
+        self._lock = threading.Lock()
+        self._halted = threading.Event()
+        self._waiting = deque(enumerate(scenarios))
+        self.run = run
+        self.keep = keep
+        self.cause: BaseException | None = None
+        self.results: dict[int, ScenarioResult] = {}
+        self.workers = [_Worker(lab, watch(lab), self._waiting.popleft(), self) for lab in labs]
+
+    def take(self) -> tuple[int, Scenario] | None:
+        """The next scenario and its index; None when there is none left."""
+        with self._lock:
+            return self._waiting.popleft() if self._waiting else None
+
+    def heed(self) -> None:
+        """Raise the order to halt, if there is one."""
+        if self._halted.is_set():
+            raise _HaltedError
+
+    def pause(self, seconds: float) -> None:
+        """Wait, unless there is an order to halt or one comes."""
+        if self._halted.wait(seconds):
+            raise _HaltedError
+
+    def halt(self, cause: BaseException, *, by: _Worker | None = None) -> bool:
+        """Order every worker to halt.
+
+        Args:
+            cause: why; only the first counts. What comes after it is what the halt has done to the others.
+            by: the worker that gives the order; it sees to its own lab.
+
+        Returns:
+            Whether it was the first.
+        """
+        with self._lock:
+            if self._halted.is_set():
+                return False
+            self.cause = cause
+            self._halted.set()
+        for worker in self.workers:
+            if worker is not by:
+                worker.cut_short()
+        return True
+
+
+class _Worker:
+    """One lab and who replays scenarios in it."""
+
+    def __init__(self, cluster: Cluster, watch: Watch, first: tuple[int, Scenario], fleet: _Fleet) -> None:
+        self._cluster = cluster
+        self._watch = watch
+        self._first = first
+        self._fleet = fleet
+        self._made = False
+        self._thread = threading.Thread(target=self.work, name=cluster.name, daemon=True)
+        self._done = threading.Event()
+
+    def start(self) -> None:
+        """Work in a thread of its own."""
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Wait until the thread has done its work, if it was started."""
+        if self._thread.ident is not None:
+            # Ctrl-C in Thread.join makes Python 3.11 take the thread for ended, so that is called when it ends anyway.
+            self._done.wait()
+            self._thread.join()
+
+    def work(self) -> None:
+        """Replay scenarios until none is left or the halt is ordered, and leave the lab."""
+        try:
+            try:
+                self._take_turns()
+            except BaseException as error:  # noqa: BLE001 - `replay` raises it in the thread of its caller
+                self._fleet.halt(error, by=self)
+            try:
+                self._leave()
+            except Exception as error:  # noqa: BLE001 - `replay` raises it, or it is told here
+                if not self._fleet.halt(error, by=self):
+                    self._watch.not_removed(error)
+            self._watch.end()
+        finally:
+            self._done.set()
+
+    def cut_short(self) -> None:
+        """Take the lab down under its worker, so that the call which it waits for fails."""
+        if self._made and not self._fleet.keep:
+            # The worker takes it down again when it is done with it, and tells what stands in the way.
+            with contextlib.suppress(LabError, OSError):
+                self._cluster.down()
+
+    def _take_turns(self) -> None:
+        self._fleet.heed()
+        if self._cluster.status().phase == "stopped":
+            self._cluster.up(self._first[1].document.start.state, progress=self._on_step)
+            self._made = True
+        turn: tuple[int, Scenario] | None = self._first
+        fresh = self._made
+        while turn is not None:
+            index, scenario = turn
+            self._fleet.results[index] = self._fleet.run(
+                scenario, self._cluster, fresh=fresh, on_event=self._on_event, pause=self._fleet.pause
+            )
+            turn, fresh = self._fleet.take(), False
+
+    def _leave(self) -> None:
+        if not self._made:
+            return
+        self._watch.leaving(kept=self._fleet.keep)
+        if not self._fleet.keep:
+            self._cluster.down()
+
+    def _on_step(self, text: str) -> None:
+        self._fleet.heed()
+        self._watch.step(text)
+
+    def _on_event(self, event: Event) -> None:
+        self._fleet.heed()
+        self._watch.event(event)
