@@ -71,9 +71,12 @@ $(python):
 	  echo "error: the virtual environment $(VENV) could not be made"; \
 	  echo "  what to do: see above; another place will do: make VENV=~/.cache/lab-venv $(MAKECMDGOALS)"; exit 2; } >&2
 
+# Compiled here, as pip does unless the install is an editable one: the bouncer's Pod sees its source read-only, and
+# would compile it at every start.
 $(installed): $(python) pyproject.toml constraints.txt
 	@echo "installing the lab into $(VENV)"
 	@$(python) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@$(python) -m compileall -q lab
 	@echo "$(CURDIR)" > $@
 
 $(installed_dev): $(installed)
