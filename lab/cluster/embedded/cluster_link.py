@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from lab.cluster.embedded import kwok_stages
+from lab.cluster.embedded import kwok_stages, memory
 from lab.cluster.embedded.addresses import API_SERVER_PORT, CLUSTER_DNS_IP, DNS_PORT, NODE_IP, PLAYED_POD_CIDR, POD_CIDR
 from lab.cluster.embedded.api_client import ApiClient, ApiError, ApiUnavailable
 from lab.cluster.embedded.kubelet_api import KubeletServer, ServingFiles
+from lab.cluster.embedded.memory import Memory
 from lab.cluster.embedded.node_services import NodeService
 from lab.cluster.embedded.pod_agent import PodAgent
 from lab.cluster.embedded.pod_directory import NodePods
@@ -63,6 +64,7 @@ class ClusterLink:
         admin: client with the rights of ``super-admin.conf``.
         person: client with the rights of ``admin.conf``, which hold only once RBAC has been read.
         client: client with the node's own credentials.
+        memory: what the node knew when its template was made.
         services: Services and EndpointSlices, and the listeners that they ask for.
         publisher: writes mirror pods and statuses.
         agent: sees to the node's Pods.
@@ -82,7 +84,8 @@ class ClusterLink:
         self.admin = ApiClient.from_kubeconfig(KUBERNETES / "super-admin.conf", user_agent="lab-supervisor")
         self.person = ApiClient.from_kubeconfig(KUBERNETES / "admin.conf", user_agent="lab-supervisor")
         self.client = ApiClient.from_kubeconfig(KUBERNETES / "kubelet.conf", user_agent="kubelet")
-        self.services = ServiceProxy(self.admin, usable=self._is_usable)
+        self.memory = Memory.load(memory.PATH)
+        self.services = ServiceProxy(self.admin, usable=self._is_usable, memory=self.memory)
         self.publisher = PodPublisher(
             self.client,
             node_name=settings.node_name,
@@ -95,6 +98,7 @@ class ClusterLink:
             is_workload=worlds.is_workload,
             make_runner=self._make_workload_runner,
             publisher=self.publisher,
+            memory=self.memory,
         )
         self._kubelet = KubeletServer(
             NodePods(agent=self.agent, static=static_pods),
@@ -227,6 +231,7 @@ class ClusterLink:
 
     async def _remove_stale_mirrors(self) -> None:
         """Remove mirror pods that no manifest stands behind, for example of before a reset."""
+        await self.wait_answers()
         await self.agent.informer.synced.wait()
         for pod in list(self.agent.informer.objects.values()):
             mirrors = {static.pod["metadata"]["name"] for static, _ in self._static_pods.runners}
@@ -237,6 +242,7 @@ class ClusterLink:
     async def _make_workload_runner(self, pod: Mapping[str, Any]) -> PodRunner:
         await self.services.services.synced.wait()  # the service variables are part of the environment
         if _asks_the_api_server(pod):
+            await self.wait_answers()  # its token can be had no sooner
             await self._api_server_in_cluster()
         world = await self._worlds.workload(pod)
         return PodRunner(pod, world=world, events=_WorkloadEvents(self, pod))

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable
 from contextlib import aclosing
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from lab.cluster.embedded.api_client import ApiError, ApiUnavailable, JsonObject
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from lab.cluster.embedded.api_client import ApiClient, WatchEvent
+    from lab.cluster.embedded.memory import Memory
 
 Key = tuple[str, str]
 """Namespace (empty for cluster-scoped objects) and name."""
@@ -53,11 +55,13 @@ class Informer:
         path: the collection, for example ``/api/v1/pods``.
         params: selectors, for example ``{"fieldSelector": "spec.nodeName=n"}``.
         on_change: called at every difference, in order, in the event loop; `objects` is up to date by then.
+        memory: what is begun with, before the first list; the differences to that list are reported as changes.
         watch_timeout_s: how long the server is asked to hold one watch.
 
     Attributes:
         objects: the collection as last seen, by namespace and name; treat as read-only.
-        synced: set while `objects` holds at least one full list (`relist` clears it until the next one).
+        synced: set while `objects` holds at least one full list, be it a remembered one (`relist` clears it until the
+            next one).
         problem: why the API server could not be asked the last time; None while all is well.
     """
 
@@ -68,18 +72,25 @@ class Informer:
         *,
         params: Mapping[str, str] | None = None,
         on_change: OnChange | None = None,
+        memory: Memory | None = None,
         watch_timeout_s: float = WATCH_TIMEOUT_S,
     ) -> None:
         self._client = client
         self._path = path
         self._params = dict(params or {})
         self._on_change = on_change
+        self._memory = memory
         self._watch_timeout_s = watch_timeout_s
         self._attempt: asyncio.Task[None] | None = None
         self._backoff = _Backoff()
         self.objects: dict[Key, JsonObject] = {}
         self.synced = asyncio.Event()
         self.problem: ApiError | ApiUnavailable | None = None
+
+    @property
+    def request(self) -> str:
+        """What it asks for: path and query."""
+        return f"{self._path}?{urlencode(sorted(self._params.items()))}"
 
     def get(self, namespace: str, name: str) -> JsonObject | None:
         """One object, or None."""
@@ -97,6 +108,20 @@ class Informer:
 
     async def run(self) -> None:
         """Keep `objects` up to date until cancelled."""
+        try:
+            self._recall()
+            await self._keep()
+        finally:
+            if self._memory is not None:
+                self._memory.let_go(self)
+
+    def _recall(self) -> None:
+        """Begin with what was known before, if anything."""
+        items = None if self._memory is None else self._memory.recall(self)
+        if items is not None:
+            self._take({_key(item): item for item in items})
+
+    async def _keep(self) -> None:
         while True:
             self._attempt = asyncio.create_task(self._follow())
             try:
@@ -134,12 +159,15 @@ class Informer:
             item.setdefault("kind", kind)
             item.setdefault("apiVersion", answer.get("apiVersion", ""))
             fresh[_key(item)] = item
-        before, self.objects = self.objects, fresh
         self.problem = None
+        self._take(fresh)
+        return str(answer["metadata"]["resourceVersion"])
+
+    def _take(self, fresh: dict[Key, JsonObject]) -> None:
+        before, self.objects = self.objects, fresh
         self.synced.set()
         for old, new in _differences(before, fresh):
             self._changed(old, new)
-        return str(answer["metadata"]["resourceVersion"])
 
     async def _watch(self, version: str) -> str:
         """Watch from a resource version on until the watch's own time limit; the version to go on from."""

@@ -12,7 +12,7 @@ import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
-from lab.cluster.embedded import network
+from lab.cluster.embedded import memory, network
 from lab.cluster.embedded.addresses import DNS_PORT, NODE_RESOLVER_IP
 from lab.cluster.embedded.cluster_link import KUBERNETES, ClusterLink, report_failure
 from lab.cluster.embedded.node_services import NodeService
@@ -74,6 +74,7 @@ class Node:
             images=self._images,
             pod_network=self._pod_network,
             client=lambda: self.link.client,
+            memory=lambda: self.link.memory,
             services=lambda: tuple(self.link.services.services.objects.values()),
         )
 
@@ -138,6 +139,7 @@ class Node:
             for_template: what is left behind is to be a start: nobody holds a lease, and etcd ends in good order.
         """
         if for_template:
+            self.link.memory.save(memory.PATH)
             self.static_pods.halt(_CLIENTS_OF_THE_API_SERVER)
             await self.link.forget_leaders()
         grace_s = _TEMPLATE_GRACE_S if for_template else 0.0

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from lab.cluster.embedded.api_client import ApiClient
     from lab.cluster.embedded.kwok_stages import ImageOutcome
+    from lab.cluster.embedded.memory import Memory
     from lab.cluster.embedded.pod_publisher import PodPublisher
     from lab.cluster.embedded.pod_runner import PodRunner
     from lab.images.resolve import ImageResolver
@@ -47,6 +48,7 @@ class PodAgent:
         is_workload: whether the lab has programs for all containers of a Pod.
         make_runner: prepares the world of a workload Pod and makes its runner.
         publisher: writes statuses.
+        memory: Pods to begin with.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class PodAgent:
         is_workload: Callable[[Mapping[str, Any]], bool],
         make_runner: Callable[[Mapping[str, Any]], Awaitable[PodRunner]],
         publisher: PodPublisher,
+        memory: Memory,
     ) -> None:
         self._client = client
         self._images = images
@@ -72,6 +75,7 @@ class PodAgent:
             "/api/v1/pods",
             params={"fieldSelector": f"spec.nodeName={node_name}"},
             on_change=self._on_change,
+            memory=memory,
         )
 
     @property

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from lab.cluster.embedded.api_client import ApiClient
+    from lab.cluster.embedded.memory import Memory
     from lab.cluster.embedded.pod_environment import PodContext
 
 log = logging.getLogger(__name__)
@@ -146,11 +147,21 @@ class PodVolumes:
         context: the Pod and what its node knows about it.
         directory: a directory of its own; `close` removes it.
         client: client of the API server.
+        memory: Secrets and ConfigMaps to begin with.
         host_root: the node's root directory, for hostPath.
     """
 
-    def __init__(self, context: PodContext, *, directory: Path, client: ApiClient, host_root: Path = Path("/")) -> None:
+    def __init__(
+        self,
+        context: PodContext,
+        *,
+        directory: Path,
+        client: ApiClient,
+        memory: Memory | None = None,
+        host_root: Path = Path("/"),
+    ) -> None:
         self._context = context
+        self._memory = memory
         self._directory = directory
         self._client = client
         self._host_root = host_root
@@ -212,6 +223,7 @@ class PodVolumes:
                 f"/api/v1/namespaces/{namespace}/{collection}",
                 params={"fieldSelector": f"metadata.name={name}"},
                 on_change=lambda _old, _new: self._refresh(),
+                memory=self._memory,
             )
             self._informers[collection, name] = informer
             self._tasks.add(asyncio.create_task(informer.run()))

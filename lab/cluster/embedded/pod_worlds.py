@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lab.cluster.embedded.api_client import ApiClient
     from lab.cluster.embedded.children import Children
     from lab.cluster.embedded.layout import LabLayout
+    from lab.cluster.embedded.memory import Memory
     from lab.cluster.embedded.network import PodNetwork
     from lab.cluster.embedded.programs import ProgramTable
     from lab.images.resolve import ImageResolver
@@ -91,6 +92,7 @@ class PodWorlds:
         images: the lab's registry.
         pod_network: addresses and namespaces of Pods.
         client: client with the node's own credentials.
+        memory: what the node knew when its template was made.
         services: gives the Services of the cluster.
     """
 
@@ -100,6 +102,7 @@ class PodWorlds:
     images: ImageResolver
     pod_network: PodNetwork
     client: Callable[[], ApiClient]
+    memory: Callable[[], Memory]
     services: Callable[[], Sequence[Mapping[str, Any]]]
     _restarts: Backoff = field(default_factory=Backoff)
     _static_restarts: Backoff = field(default_factory=lambda: Backoff(_STATIC_POD_RESTARTS))
@@ -145,7 +148,12 @@ class PodWorlds:
             program=self.programs.workload,
             image_id=self._workload_image,
             mounts=_WorkloadVolumes(
-                PodVolumes(context, directory=self.layout.pods / metadata["uid"], client=self.client()),
+                PodVolumes(
+                    context,
+                    directory=self.layout.pods / metadata["uid"],
+                    client=self.client(),
+                    memory=self.memory(),
+                ),
                 network=self.pod_network,
                 uid=metadata["uid"],
             ),

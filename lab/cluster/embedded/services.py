@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from lab.cluster.embedded.api_client import ApiClient, JsonObject
+    from lab.cluster.embedded.memory import Memory
     from lab.cluster.embedded.relay import Address
 
 SERVICES_PATH = "/api/v1/services"
@@ -113,6 +114,7 @@ class ServiceProxy:
         client: may list and watch Services and EndpointSlices.
         usable: whether an endpoint that is said to be ready is to be used. After a reset the EndpointSlices tell of
             Pods that have not started again; a request that went there would fail, and a webhook fail open.
+        memory: Services and EndpointSlices to begin with.
 
     Attributes:
         services: the Services as they are (the cluster's resolver reads them too).
@@ -120,10 +122,12 @@ class ServiceProxy:
         problems: addresses that could not be listened on, with the reason; tried again every second.
     """
 
-    def __init__(self, client: ApiClient, *, usable: Callable[[str], bool] = lambda _: True) -> None:
+    def __init__(
+        self, client: ApiClient, *, usable: Callable[[str], bool] = lambda _: True, memory: Memory | None = None
+    ) -> None:
         self._usable = usable
-        self.services = Informer(client, SERVICES_PATH, on_change=self._on_change)
-        self.slices = Informer(client, SLICES_PATH, on_change=self._on_change)
+        self.services = Informer(client, SERVICES_PATH, on_change=self._on_change, memory=memory)
+        self.slices = Informer(client, SLICES_PATH, on_change=self._on_change, memory=memory)
         self.problems: dict[Address, str] = {}
         self._changed = asyncio.Event()
         self._listeners: dict[Address, _Listener] = {}

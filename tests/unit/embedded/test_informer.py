@@ -12,9 +12,11 @@ from aiohttp import web
 
 from lab.cluster.embedded.api_client import ApiClient
 from lab.cluster.embedded.informer import Informer, _Backoff
+from lab.cluster.embedded.memory import Memory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
 PATH = "/api/v1/configmaps"
 PATIENCE_S = 10.0
@@ -109,9 +111,11 @@ def value(item: dict[str, Any] | None) -> str | None:
 class Harness:
     """A fake server, an informer that follows it, and the changes that the informer reported."""
 
-    def __init__(self, server: FakeApiServer, client: ApiClient, watch_timeout_s: float) -> None:
+    def __init__(
+        self, server: FakeApiServer, client: ApiClient, watch_timeout_s: float, memory: Memory | None = None
+    ) -> None:
         self.server = server
-        self.informer = Informer(client, PATH, on_change=self._note, watch_timeout_s=watch_timeout_s)
+        self.informer = Informer(client, PATH, on_change=self._note, watch_timeout_s=watch_timeout_s, memory=memory)
         self.changes: list[tuple[str | None, str | None]] = []
 
     def _note(self, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
@@ -130,9 +134,11 @@ class Harness:
 
 
 @asynccontextmanager
-async def following(server: FakeApiServer, *, watch_timeout_s: float = 300.0) -> AsyncIterator[Harness]:
+async def following(
+    server: FakeApiServer, *, watch_timeout_s: float = 300.0, memory: Memory | None = None
+) -> AsyncIterator[Harness]:
     async with ApiClient(await server.start(), None) as client:
-        harness = Harness(server, client, watch_timeout_s)
+        harness = Harness(server, client, watch_timeout_s, memory)
         task = asyncio.create_task(harness.informer.run())
         try:
             yield harness
@@ -304,3 +310,66 @@ def test_retries_are_quick_for_the_length_of_a_restart_and_then_slow_down_to_a_s
     assert delays == sorted(delays)
     backoff.reset()
     assert backoff.next_delay_s() == 0.05
+
+
+def test_it_begins_with_what_was_remembered_and_reports_what_the_first_list_has_otherwise(tmp_path: Path) -> None:
+    file = tmp_path / "memory.json"
+
+    async def earlier(server: FakeApiServer) -> None:
+        for name in ("same", "changed", "gone"):
+            server.put(name, "1")
+        memory = Memory()
+        async with following(server, memory=memory) as lab:
+            await lab.informer.synced.wait()
+            memory.save(file)
+
+    async def later(server: FakeApiServer) -> None:
+        server.list_refusal = 503
+        server.put("same", "1")
+        server.put("changed", "2")
+        server.items["same"]["metadata"]["resourceVersion"] = "11"  # as it was
+        async with following(server, memory=Memory.load(file)) as lab:
+            await lab.until(lambda: lab.informer.problem)
+            assert lab.informer.synced.is_set()
+            assert lab.values() == {"same": "1", "changed": "1", "gone": "1"}
+            assert lab.changes == [(None, "1")] * 3
+            lab.changes.clear()
+            server.list_refusal = None
+            await lab.until(lambda: lab.values() == {"same": "1", "changed": "2"})
+            assert sorted(lab.changes, key=str) == [("1", "2"), ("1", None)]
+
+    run(earlier)
+    assert file.stat().st_mode & 0o777 == 0o600
+    run(later)
+
+
+def test_nothing_is_remembered_of_an_informer_that_has_ended_nor_of_one_that_never_had_a_list(tmp_path: Path) -> None:
+    file = tmp_path / "memory.json"
+    memory = Memory()
+
+    async def scenario(server: FakeApiServer) -> None:
+        server.put("a", "1")
+        async with following(server, memory=memory) as lab:
+            await lab.informer.synced.wait()
+        server.list_refusal = 503
+        async with following(server, memory=memory) as lab:
+            await lab.until(lambda: lab.informer.problem)
+            memory.save(file)
+
+    run(scenario)
+    assert json.loads(file.read_text()) == {}
+    assert json.loads(file.read_text()) == Memory.load(tmp_path / "none.json")._known
+
+
+def test_collections_with_other_selectors_are_remembered_apart() -> None:
+    async def scenario(server: FakeApiServer) -> None:
+        async with ApiClient(await server.start(), None) as client:
+            own = Informer(client, PATH, params={"fieldSelector": "metadata.name=a"})
+            other = Informer(client, PATH, params={"fieldSelector": "metadata.name=b"})
+            memory = Memory({own.request: [{"metadata": {"name": "a"}}]})
+            assert memory.recall(other) is None
+            assert memory.recall(own) == [{"metadata": {"name": "a"}}]
+            assert memory.recall(own) is None
+        await server.stop()
+
+    run(scenario)
