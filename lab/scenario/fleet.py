@@ -15,7 +15,7 @@ whoever fails first, that thread included, orders a halt, which reaches a worker
 
 While a lab comes up or is put back, its worker holds the lab's lock. A lab that comes up is left to its worker, which
 hears the order at the next step: in a few seconds, or in up to twenty while a template is made for the first time. To
-take down one that is being put back waits for that as long. Nobody holds a lock of ours meanwhile, so the wait cannot be
+take down one that is being put back waits for that as long. Nobody holds a lock of ours meanwhile, so the wait is never
 a circle. Each worker takes its own lab down in any case, after its last call, so that none comes up behind the back of
 whoever removed it. The threads are daemons: a second Ctrl-C ends the process without waiting for them; a lab that was
 still coming up is then left, as with one lab.
