@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -218,7 +218,7 @@ def _extra_mounts(definition: Path, family: Path) -> dict[str, str]:
         if not Path(mount.host_path).is_absolute()
     }
     family.mkdir(parents=True, exist_ok=True)
-    temporary = known.with_suffix(f".{os.getpid()}")
+    temporary = known.with_suffix(f".{threading.get_native_id()}")  # labs may be made by several threads of a process
     temporary.write_text(json.dumps(mounts))
     temporary.replace(known)
     return mounts
