@@ -1,7 +1,8 @@
 """What the lab asks of a backend, so that a scenario does not know which one it runs on.
 
-`Cluster` is what every backend can do. What only some can do is a separate, optional protocol (`Snapshots`), asked
-for with ``isinstance``. One contract test (tests/e2e/test_cluster_contract.py) runs against every backend.
+`Cluster` is what every backend can do. What only some can do is a separate, optional protocol (`Snapshots`,
+`ImageLoading`), asked for with ``isinstance``. One contract test (tests/e2e/test_cluster_contract.py) runs against
+every backend.
 """
 
 from __future__ import annotations
@@ -237,6 +238,22 @@ class Snapshots(Protocol):
 
     def reset(self, state: StartState, *, progress: Callable[[str], None]) -> None:
         """Put a start state back; returns when its first probe gives its verdict again."""
+
+
+@runtime_checkable
+class ImageLoading(Protocol):
+    """A backend on which some images must be made ready before a Pod can run them."""
+
+    def load_images(self, images: Sequence[str], *, progress: Callable[[str], None]) -> None:
+        """Have what the images run ready on the node; an image that needs nothing is no error.
+
+        Args:
+            images: references as they stand in Pods.
+            progress: told each step, which may take minutes where a program is built.
+
+        Raises:
+            LabError: one of them cannot be had.
+        """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from lab.components.pins import (
     GATEKEEPER_VERSION,
     KUBERNETES_VERSION,
     KWOK_VERSION,
+    OPA_VERSION,
     REGISTRY_VERSION,
 )
 
@@ -20,6 +21,7 @@ __all__ = [
     "GATEKEEPER_VERSION",
     "KUBERNETES_VERSION",
     "KWOK_VERSION",
+    "OPA_VERSION",
     "REGISTRY_VERSION",
     "ComponentInfo",
     "Components",

@@ -25,6 +25,7 @@ KUBERNETES_VERSION = "1.37.0"
 ETCD_VERSION = "3.7.3"
 KWOK_VERSION = "0.8.0"
 GATEKEEPER_VERSION = "3.23.1"
+OPA_VERSION = "1.22.2"
 REGISTRY_VERSION = "3.1.2"
 
 _KUBERNETES_MAJOR, _KUBERNETES_MINOR, _ = KUBERNETES_VERSION.split(".")
@@ -152,6 +153,7 @@ GATEKEEPER = GoModule(
     version=GATEKEEPER_VERSION,
     stamps={"github.com/open-policy-agent/gatekeeper/v3/pkg/version.Version": f"v{GATEKEEPER_VERSION}"},
 )
+OPA = GoModule(name="OPA", directory=_GO / "opa", path="github.com/open-policy-agent/opa", version=OPA_VERSION)
 REGISTRY = GoModule(
     name="distribution",
     directory=_GO / "registry",
@@ -168,6 +170,11 @@ _ETCD_RELEASE = Release(
     url="https://github.com/etcd-io/etcd/releases/download/v{version}/etcd-v{version}-{os}-{arch}.tar.gz",
     checksum_url="https://github.com/etcd-io/etcd/releases/download/v{version}/SHA256SUMS",
     member="etcd-v{version}-{os}-{arch}/etcd",
+)
+
+_OPA_RELEASE = Release(
+    url="https://github.com/open-policy-agent/opa/releases/download/v{version}/opa_{os}_{arch}_static",
+    checksum_url="https://github.com/open-policy-agent/opa/releases/download/v{version}/opa_{os}_{arch}_static.sha256",
 )
 
 
@@ -198,6 +205,13 @@ PINS: Mapping[str, Component] = MappingProxyType(
                 module=GATEKEEPER,
                 package="github.com/open-policy-agent/gatekeeper/v3",
                 version_argv=None,
+            ),
+            Component(
+                name="opa",
+                module=OPA,
+                package="github.com/open-policy-agent/opa",
+                release=_OPA_RELEASE,
+                version_argv=("version",),
             ),
             # Its main is ours and lies beside the pins: see the top of this module.
             Component(name="registry", module=REGISTRY, package="k8s-supply-chain-lab/components/registry"),

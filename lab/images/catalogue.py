@@ -57,9 +57,9 @@ class CatalogueImage:
         return _build(self)
 
 
-def _nginx(*tags: str) -> CatalogueImage:
+def _nginx(*tags: str, repository: str = "docker.io/library/nginx") -> CatalogueImage:
     return CatalogueImage(
-        repository="docker.io/library/nginx",
+        repository=repository,
         tags=tags,
         summary="Stands in for the nginx web server.",
         entrypoint=("nginx", "-g", "daemon off;"),
@@ -126,6 +126,7 @@ CATALOGUE: tuple[CatalogueImage, ...] = (
     # What Pods run.
     _nginx("1.29.4", "1.29", "1", "latest"),
     _nginx("1.29.4-alpine", "1.29-alpine", "1-alpine", "alpine"),
+    _nginx("1.28.0", "1.28"),
     _nginx("1.27.5", "1.27"),
     _nginx("1.19.10", "1.19"),
     _httpd("2.4.66", "2.4", "2", "latest"),
@@ -136,6 +137,9 @@ CATALOGUE: tuple[CatalogueImage, ...] = (
     _shell("docker.io/library/busybox", "1.28"),
     _shell("docker.io/library/alpine", "3.23.0", "3.23", "3", "latest"),
     _shell("docker.io/library/alpine", "3.22.2", "3.22"),
+    _shell("docker.io/library/alpine", "3.20.8", "3.20"),
+    _shell("docker.io/library/debian", "13.2", "13", "trixie", "latest"),
+    _shell("docker.io/library/debian", "12.12", "12", "bookworm"),
     _redis("8.4.0", "8.4", "8", "latest"),
     _redis("7.4.7", "7.4", "7"),
     # Admission: what the workload table gives a program.
@@ -154,8 +158,13 @@ CATALOGUE: tuple[CatalogueImage, ...] = (
         user="65532:65532",
         ports=(8443, 8888, 9090),
     ),
-    _opa("1.10.1", "1.10", "latest"),
-    _opa("1.10.1-static", "latest-static"),
+    _opa("1.22.2", "latest"),
+    _opa("1.22.2-static", "latest-static"),
+    CatalogueImage(
+        repository="docker.io/library/python",
+        tags=("3.14", "3", "latest"),
+        summary="Stands for Python; the embedded backend runs the machine's own interpreter for it.",
+    ),
     CatalogueImage(
         repository="docker.io/pramodhm/image-policy-webhook",
         tags=("v5",),
@@ -172,9 +181,14 @@ CATALOGUE: tuple[CatalogueImage, ...] = (
     # Registries that policies tell apart.
     _shell("gcr.io/google-containers/busybox", "1.27", "latest"),
     _shell("gcr.io/x/busybox", "latest"),
+    _nginx("1.0", "latest", repository="internal-registry.io/nginx"),
+    _app("internal-registry.io/app", "1.0", "latest"),
     _app("internal-registry.io/team/app", "1.0", "latest"),
     _app("internal-registry.io/team/app", "1.1"),
+    _nginx("1.0", "latest", repository="registry.example.com/nginx"),
+    _app("registry.example.com/app", "1.0", "latest"),
     _app("registry.example.com/team/app", "1.0", "latest"),
+    _nginx("1.29.4", "latest", repository="quay.io/library/nginx"),
     _app("quay.io/team/app", "1.0", "latest"),
     _app("ghcr.io/team/app", "1.0", "latest"),
     _app("some-registry.io/a-very-vulnerable-image", "latest"),

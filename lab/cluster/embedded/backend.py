@@ -43,7 +43,7 @@ _CALL_S = 30.0
 
 
 class EmbeddedCluster:
-    """One lab of the embedded backend; implements `Cluster` and `Snapshots`.
+    """One lab of the embedded backend; implements `Cluster`, `Snapshots` and `ImageLoading`.
 
     Args:
         name: the lab's name.
@@ -105,6 +105,15 @@ class EmbeddedCluster:
         with self._exclusive(progress):
             self._supervisor.require()
             self._put_back(state, progress=progress)
+
+    def load_images(self, images: Sequence[str], *, progress: Callable[[str], None]) -> None:
+        """Fetch the programs of images that the lab was made without."""
+        from lab.cluster.embedded.programs import component_of  # noqa: PLC0415 - only some scenarios need it
+        from lab.components import Components  # noqa: PLC0415
+
+        wanted = [component for component in map(component_of, images) if component is not None]
+        if wanted:
+            Components(self._paths, bin_dir=self._bin_dir, progress=progress).ensure(*wanted)
 
     def _make(self, state: StartState, *, progress: Callable[[str], None]) -> None:
         listener = socket.create_server(("127.0.0.1", 0), backlog=512)

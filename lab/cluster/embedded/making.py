@@ -17,6 +17,7 @@ import lab
 from lab.cluster.embedded import node_root
 from lab.cluster.embedded.addresses import API_SERVER_PORT, NODE_IP, NODE_NAME, resolv_conf_for_node
 from lab.cluster.embedded.layout import HOST_ROOT, KUBEADM_CONFIG, LabLayout, LabSettings
+from lab.cluster.embedded.programs import ON_DEMAND
 from lab.cluster.embedded.template import TemplateFamily, family_directory
 from lab.components import ETCD_VERSION, KUBERNETES_VERSION, Components
 from lab.errors import LabError
@@ -38,6 +39,7 @@ PROGRAMS = (
     "registry",
     "gatekeeper",
 )
+"""Programs that every lab needs; their fingerprint decides which templates fit, so `ON_DEMAND` is none of them."""
 _ON_PATH = ("kubeadm", "kubectl")
 """Programs that a person finds on the node; the others run in containers, as on a real node."""
 _BOOT_CERTIFICATES = "certificates"
@@ -87,7 +89,10 @@ def make_directory(
     components = Components(paths, bin_dir=bin_dir, progress=progress)
     # Resolved, because the target of a link may be hidden on the node by the node's own directories.
     programs = {program: str(path.resolve()) for program, path in components.ensure(*PROGRAMS).items()}
-    digests = {info.name: info.sha256 for info in components.list() if info.name in programs}
+    listed = components.list()
+    digests = {info.name: info.sha256 for info in listed if info.name in programs}
+    # Where they lie once they are fetched: the node sees them from then on.
+    programs |= {info.name: str(info.path.resolve()) for info in listed if info.name in ON_DEMAND}
     storage = _registry_storage(Path(programs["registry"]), paths)
     family = family_directory(
         paths.templates, definition=definition_path.read_text(), programs=components.fingerprint(*PROGRAMS)

@@ -265,7 +265,11 @@ class PodRunner:
         def sandbox(stdout: int, stderr: int) -> SandboxSpec:
             host_network = self.pod["spec"].get("hostNetwork")
             return SandboxSpec(
-                argv=tuple(container_argv(container, environment, entrypoint=program.entrypoint)),
+                argv=tuple(
+                    container_argv(
+                        container, environment, entrypoint=program.entrypoint, default_args=program.arguments
+                    )
+                ),
                 environment={**dict(program.environment), **process_environment(self.pod, environment)},
                 working_directory=container.get("workingDir") or "/",
                 root=self._world.sandbox_root,

@@ -184,6 +184,7 @@ class PodWorlds:
         return program.image_id
 
     async def _workload_image(self, image: str) -> str:
+        self.programs.require_present(image)
         return (await self.images.resolve(image)).image_id
 
 

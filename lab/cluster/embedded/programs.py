@@ -2,6 +2,9 @@
 
 Control-plane images are matched exactly, tag included: a manifest that names another version does not run, as it would
 not on a node that cannot pull it. Workload images are matched by repository, because the lab has one version of each.
+
+A program that only few labs need (`ON_DEMAND`) is fetched when somebody asks for its image to be loaded; until then the
+node has no such image.
 """
 
 from __future__ import annotations
@@ -14,13 +17,18 @@ from typing import TYPE_CHECKING
 import lab
 from lab.bouncer.reference import Reference, parse
 from lab.cluster.embedded.layout import HOST_ROOT
-from lab.cluster.embedded.sandbox import Bind
+from lab.cluster.embedded.sandbox import DEFAULT_PATH, Bind
 from lab.components.pins import ETCD_VERSION, KUBERNETES_VERSION
-from lab.errors import InputError
+from lab.errors import InputError, LabError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+ON_DEMAND = ("opa",)
+"""Components of workload images that a lab is made without: nothing that a start state needs is among them."""
+
+_COMPONENTS = {"docker.io/openpolicyagent/gatekeeper": "gatekeeper", "docker.io/openpolicyagent/opa": "opa"}
+"""Repository of a workload image to the component that is its program."""
 _CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 THRIFTY = (("GOGC", "50"),)
 """Environment of Go programs that are idle most of the time: a smaller heap for a little more work."""
@@ -36,13 +44,15 @@ class Program:
 
     Attributes:
         entrypoint: the image's ENTRYPOINT.
+        arguments: the image's CMD.
         binds: what the container's root holds of it, read-only.
         image_id: ``repository@sha256:...`` where the digest is the program's own (control plane); empty when the
             lab's registry serves the image and answers for its digest.
         environment: variables that the image sets.
     """
 
-    entrypoint: tuple[str, ...]
+    entrypoint: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
     binds: tuple[Bind, ...]
     image_id: str = ""
     environment: tuple[tuple[str, str], ...] = ()
@@ -79,21 +89,49 @@ class ProgramTable:
         if reference is None:
             return None
         repository = f"{reference.domain}/{reference.path}"
-        if repository == "docker.io/kainlite/kube-image-bouncer":
-            return _python_program("lab.bouncer")
-        if repository == "docker.io/openpolicyagent/gatekeeper":
-            source = on_node(self._executables["gatekeeper"])
-            return Program(entrypoint=("/manager",), binds=(Bind(source=source, target="/manager", read_only=True),))
+        match repository:
+            case "docker.io/kainlite/kube-image-bouncer":
+                return _python_program("lab.bouncer")
+            case "docker.io/library/python":
+                return _python_image()
+            case "docker.io/openpolicyagent/gatekeeper":
+                return Program(entrypoint=("/manager",), binds=(self._bind("gatekeeper", "/manager"),))
+            case "docker.io/openpolicyagent/opa":
+                return Program(entrypoint=("/opa",), arguments=("run",), binds=(self._bind("opa", "/opa"),))
         return None
 
+    def require_present(self, image: str) -> None:
+        """See that the program of a workload image is there.
+
+        Raises:
+            LabError: ``program-missing``: nobody has fetched it yet.
+        """
+        program, component = self.workload(image), component_of(image)
+        if program is None or component is None or all(bind.source.exists() for bind in program.binds):
+            return
+        raise LabError(
+            "program-missing",
+            f'failed to pull and unpack image "{image}": the lab has not fetched its program yet; run '
+            f"'lab components fetch {component}' on the machine",
+            hint=f"run 'lab components fetch {component}'; the Pod starts by itself then",
+        )
+
+    def _bind(self, component: str, target: str) -> Bind:
+        return Bind(source=on_node(self._executables[component]), target=target, read_only=True)
+
     def _binary(self, name: str, repository: str) -> Program:
-        source = on_node(self._executables[name])
         return Program(
             entrypoint=(name,),
-            binds=(Bind(source=source, target=f"/usr/local/bin/{name}", read_only=True),),
+            binds=(self._bind(name, f"/usr/local/bin/{name}"),),
             image_id=f"{repository}@sha256:{self._digests[name]}",
             environment=_BOUNDED if name == "kube-apiserver" else THRIFTY,
         )
+
+
+def component_of(image: str) -> str | None:
+    """The component that is the program of a workload image; None for what needs none."""
+    reference = _parse(image)
+    return None if reference is None else _COMPONENTS.get(f"{reference.domain}/{reference.path}")
 
 
 def _parse(image: str) -> Reference | None:
@@ -112,11 +150,24 @@ def on_node(executable: str) -> Path:
 def _python_program(module: str) -> Program:
     """A module of this package, run by the Python that runs the lab."""
     package = Path(lab.__file__).resolve().parent
-    trees = {Path(sys.prefix), Path(sys.base_prefix), Path(sys.base_prefix).resolve(), package}
-    trees |= {Path(tree) for tree in _SYSTEM_LIBRARIES}
-    binds = tuple(Bind(source=tree, target=str(tree), read_only=True) for tree in sorted(trees) if tree.exists())
     return Program(
         entrypoint=(sys.executable, "-P", "-m", module),
-        binds=binds,
+        binds=_python_trees(Path(sys.prefix), package),
         environment=(("PYTHONPATH", str(package.parent)), ("PYTHONDONTWRITEBYTECODE", "1")),
     )
+
+
+def _python_image() -> Program:
+    """The Python below the virtual environment that runs the lab, which holds none of the lab's own packages."""
+    return Program(
+        arguments=("python3",),
+        binds=_python_trees(),
+        environment=(("PATH", f"{sys.base_prefix}/bin:{DEFAULT_PATH}"), ("PYTHONDONTWRITEBYTECODE", "1")),
+    )
+
+
+def _python_trees(*more: Path) -> tuple[Bind, ...]:
+    """What the interpreter needs, and more, each at its own path."""
+    trees = {Path(sys.base_prefix), Path(sys.base_prefix).resolve(), *more}
+    trees |= {Path(tree) for tree in _SYSTEM_LIBRARIES}
+    return tuple(Bind(source=tree, target=str(tree), read_only=True) for tree in sorted(trees) if tree.exists())

@@ -20,7 +20,7 @@ def go_mod(module: GoModule) -> str:
 def test_every_program_of_the_lab_is_pinned_under_its_own_name() -> None:
     assert set(PINS) == {
         "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubeadm", "kubectl",
-        "etcd", "kwok", "kwokctl", "gatekeeper", "registry",
+        "etcd", "kwok", "kwokctl", "gatekeeper", "opa", "registry",
     }  # fmt: skip
     assert all(name == component.name for name, component in PINS.items())
 
@@ -30,6 +30,7 @@ def test_the_public_versions_are_the_pinned_ones() -> None:
     assert components.ETCD_VERSION == PINS["etcd"].version == "3.7.3"
     assert components.KWOK_VERSION == PINS["kwok"].version == "0.8.0"
     assert components.GATEKEEPER_VERSION == PINS["gatekeeper"].version == GATEKEEPER_MANIFEST.module.version == "3.23.1"
+    assert components.OPA_VERSION == PINS["opa"].version == "1.22.2"
     assert components.REGISTRY_VERSION == PINS["registry"].version == "3.1.2"
 
 
