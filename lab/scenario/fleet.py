@@ -1,5 +1,8 @@
 """Replays scenarios in several labs side by side.
 
+What is done with a scenario in its lab is the caller's: a replay, or the measuring of a decision point, whose start
+state is written as a scenario's.
+
 Each lab has a worker: the calling thread is the first, so that one lab needs no thread; every other has one of its own.
 A worker brings its lab up in the state of its first scenario, takes the next one from a common queue until that is
 empty, and takes the lab down. Scenarios are handed out in the order given: putting a start state back costs the same
@@ -26,7 +29,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from lab.errors import LabError
 
@@ -35,11 +38,14 @@ if TYPE_CHECKING:
 
     from lab.cluster.protocol import Cluster
     from lab.scenario.load import Scenario
-    from lab.scenario.result import ScenarioResult
     from lab.scenario.run import Event
 
 
-class Run(Protocol):
+Result = TypeVar("Result")
+Result_co = TypeVar("Result_co", covariant=True)
+
+
+class Run(Protocol[Result_co]):
     """Replays one scenario in a lab; see `lab.scenario.run.run_scenario`."""
 
     def __call__(
@@ -50,7 +56,7 @@ class Run(Protocol):
         fresh: bool,
         on_event: Callable[[Event], None],
         pause: Callable[[float], None],
-    ) -> ScenarioResult:
+    ) -> Result_co:
         """Replay it."""
 
 
@@ -81,10 +87,10 @@ def replay(
     scenarios: Sequence[Scenario],
     labs: Sequence[Cluster],
     *,
-    run: Run,
+    run: Run[Result],
     watch: Callable[[Cluster], Watch],
     keep: bool = False,
-) -> tuple[ScenarioResult, ...]:
+) -> tuple[Result, ...]:
     """Replay scenarios in labs, each lab one scenario at a time.
 
     Args:
@@ -118,12 +124,12 @@ def replay(
     return tuple(fleet.results[index] for index in range(len(scenarios)))
 
 
-def _await(workers: Sequence[_Worker]) -> None:
+def _await(workers: Sequence[_Worker[Result]]) -> None:
     for worker in workers:
         worker.wait()
 
 
-class _Fleet:
+class _Fleet(Generic[Result]):
     """What the workers share.
 
     Attributes:
@@ -139,7 +145,7 @@ class _Fleet:
         scenarios: Sequence[Scenario],
         labs: Sequence[Cluster],
         *,
-        run: Run,
+        run: Run[Result],
         watch: Callable[[Cluster], Watch],
         keep: bool,
     ) -> None:
@@ -149,7 +155,7 @@ class _Fleet:
         self.run = run
         self.keep = keep
         self.cause: BaseException | None = None
-        self.results: dict[int, ScenarioResult] = {}
+        self.results: dict[int, Result] = {}
         self.workers = [_Worker(lab, watch(lab), self._waiting.popleft(), self) for lab in labs]
 
     def take(self) -> tuple[int, Scenario] | None:
@@ -167,7 +173,7 @@ class _Fleet:
         if self._halted.wait(seconds):
             raise _HaltedError
 
-    def halt(self, cause: BaseException, *, by: _Worker | None = None) -> bool:
+    def halt(self, cause: BaseException, *, by: _Worker[Result] | None = None) -> bool:
         """Order every worker to halt.
 
         Args:
@@ -188,10 +194,10 @@ class _Fleet:
         return True
 
 
-class _Worker:
+class _Worker(Generic[Result]):
     """One lab and who replays scenarios in it."""
 
-    def __init__(self, cluster: Cluster, watch: Watch, first: tuple[int, Scenario], fleet: _Fleet) -> None:
+    def __init__(self, cluster: Cluster, watch: Watch, first: tuple[int, Scenario], fleet: _Fleet[Result]) -> None:
         self._cluster = cluster
         self._watch = watch
         self._first = first
