@@ -98,7 +98,7 @@ def start_scenario(
         LabError: the start state could not be made.
     """
     put_back(cluster, scenario.document.start.state, progress=progress)
-    return prepare(_context(scenario, cluster, transport))
+    return prepare(_context(scenario, cluster, transport), progress=progress)
 
 
 def run_scenario(
@@ -256,10 +256,14 @@ class _Run:
         """Make the start state; if it cannot be made, what builds on it cannot run either."""
         self._unprepared = "the start state could not be made"
         state = self._scenario.document.start.state
+
+        def progress(text: str) -> None:
+            self._tell(EventKind.PROGRESS, text=text)
+
         if not self._fresh:
-            put_back(self._cluster, state, progress=lambda text: self._tell(EventKind.PROGRESS, text=text))
+            put_back(self._cluster, state, progress=progress)
         self._fresh = False
-        self._captures = prepare(self._new_context())
+        self._captures = prepare(self._new_context(), progress=progress)
         self._unprepared = ""
 
     def _new_context(self) -> Context:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from lab.cluster.protocol import Capability, Snapshots
+from lab.cluster.protocol import Capability, ImageLoading, Snapshots
 from lab.errors import LabError, WaitError
 from lab.scenario import jsonpath
 from lab.scenario.checks import run_wait
@@ -39,8 +39,12 @@ def put_back(cluster: Cluster, state: StartState, *, progress: Callable[[str], N
         cluster.up(state, progress=progress)
 
 
-def prepare(context: Context) -> dict[str, str]:
+def prepare(context: Context, *, progress: Callable[[str], None]) -> dict[str, str]:
     """Make what a scenario adds to its start state, in the order in which its file lists it.
+
+    Args:
+        context: the scenario and its cluster.
+        progress: told each step of what takes long.
 
     Returns:
         The captured values by name.
@@ -49,6 +53,8 @@ def prepare(context: Context) -> dict[str, str]:
         LabError: some of it could not be made.
     """
     start = context.scenario.document.start
+    if start.images and isinstance(context.cluster, ImageLoading):
+        context.cluster.load_images(start.images, progress=progress)
     for file in start.files:
         text = context.scenario.text(file.from_file) if file.from_file is not None else str(file.content)
         context.cluster.write_node_file(file.path, text.encode(), mode=int(file.mode, 8))

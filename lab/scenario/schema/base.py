@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
 
+from lab.bouncer.reference import parse
+from lab.errors import InputError
+
 if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
@@ -77,6 +80,14 @@ def _compiles(pattern: str) -> str:
     return pattern
 
 
+def _is_image(text: str) -> str:
+    try:
+        parse(text)
+    except InputError as error:
+        raise ValueError(f"not an image reference: {error.message}") from error
+    return text
+
+
 Regex = Annotated[str, AfterValidator(_compiles), Field(min_length=1)]
 """A regular expression of Python's ``re``."""
 
@@ -85,6 +96,9 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=63)]
 
 Text = Annotated[str, Field(min_length=1)]
 """A text that is not empty."""
+
+ImageReference = Annotated[str, AfterValidator(_is_image)]
+"""An image reference as it stands in a Pod."""
 
 RelativePath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*$")]
 """A file beside the scenario.yaml; it cannot leave that directory."""

@@ -7,7 +7,18 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from lab.cluster.protocol import Addon, Capability, ImagePolicy, StartState
-from lab.scenario.schema.base import FileMode, Model, Name, NodePath, OneOf, Regex, RelativePath, Seconds, Text
+from lab.scenario.schema.base import (
+    FileMode,
+    ImageReference,
+    Model,
+    Name,
+    NodePath,
+    OneOf,
+    Regex,
+    RelativePath,
+    Seconds,
+    Text,
+)
 from lab.scenario.schema.verbs import Exec, Selection, Verbs
 
 API_VERSION = "lab.supply-chain/v1alpha1"
@@ -93,6 +104,7 @@ class Start(Model):
     Attributes:
         image_policy: how ImagePolicyWebhook is set up.
         addons: what runs already.
+        images: images that have to run, not only to be named, so that a backend can have them ready.
         files: files to write to the node.
         manifests: what to apply, in order.
         scripts: what to run on the node after that, for example a fault to be found.
@@ -103,6 +115,7 @@ class Start(Model):
 
     image_policy: ImagePolicy = ImagePolicy.OFF
     addons: tuple[Addon, ...] = ()
+    images: tuple[ImageReference, ...] = ()
     files: tuple[StartFile, ...] = ()
     manifests: tuple[RelativePath, ...] = ()
     scripts: tuple[RelativePath, ...] = ()

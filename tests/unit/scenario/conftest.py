@@ -229,6 +229,14 @@ class FakeSnapshotCluster(FakeCluster):
         self.actions.append(f"reset {state.key}")
 
 
+class FakeLoadingCluster(FakeSnapshotCluster):
+    """One on which images have to be made ready."""
+
+    def load_images(self, images: Sequence[str], *, progress: Callable[[str], None]) -> None:
+        progress("loading")
+        self.actions.append(f"load {' '.join(images)}")
+
+
 SCENARIO = """\
 apiVersion: lab.supply-chain/v1alpha1
 kind: Scenario

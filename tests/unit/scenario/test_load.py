@@ -127,6 +127,7 @@ def test_it_says_what_it_says(scenario: Scenario) -> None:
             "the last feedback must fit every failure",
         ),
         ("requires: [node-files]", "requires: []", "11: requires: start.imagePolicy needs the API server's own files"),
+        ("start:\n", "start:\n  images: [nginx@1.27]\n", "13: start.images[0]: not an image reference"),
         ("requires: [node-files]", "requires: [wings]", "11: requires[0]: input should be 'node-files'"),
         ("points: 3", "points: 0", "no check is worth a point"),
         (

@@ -13,6 +13,7 @@ from lab.scenario.load import load
 from lab.scenario.plan import Mode, plan
 from lab.scenario.result import Outcome, PhaseKind, exit_code
 from lab.scenario.run import Event, EventKind, plan_for, run_scenario, start_scenario
+from tests.unit.scenario.conftest import FakeLoadingCluster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from lab.scenario.api import Request, Response
     from lab.scenario.load import Scenario
     from lab.scenario.result import ScenarioResult
-    from tests.unit.scenario.conftest import FakeCluster, FakeSnapshotCluster, Write
+    from tests.unit.scenario.conftest import FakeApiServer, FakeCluster, FakeSnapshotCluster, Write
 
 
 @pytest.fixture
@@ -233,6 +234,29 @@ def with_start(write: Write) -> Scenario:
 def answer_uname(argv: Sequence[str]) -> ExecResult | None:
     known = argv[0] == "uname"
     return ExecResult(argv=tuple(argv), exit_code=0, stdout="Linux\n", stderr="") if known else None
+
+
+@pytest.fixture
+def with_image(write: Write) -> Scenario:
+    start = "start:\n  images: [python:3]\n  files: [{path: /etc/x, content: x}]\n"
+    return load(write(("start:\n", start)))
+
+
+def test_images_that_have_to_run_are_loaded_before_anything_else_is_made(
+    with_image: Scenario, api: FakeApiServer, tmp_path: Path
+) -> None:
+    cluster = FakeLoadingCluster(api=api, home=tmp_path)
+    steps: list[str] = []
+    start_scenario(with_image, cluster, progress=steps.append, transport=cluster.api)
+    assert cluster.actions == ["reset enforced+bouncer", "load python:3", "write /etc/x 644"]
+    assert steps == ["reset", "loading"]
+
+
+def test_a_backend_that_pulls_by_itself_is_not_asked_to_load(
+    with_image: Scenario, cluster: FakeSnapshotCluster
+) -> None:
+    start_scenario(with_image, cluster, progress=print, transport=cluster.api)
+    assert not any(action.startswith("load") for action in cluster.actions)
 
 
 def test_the_start_state_is_made_in_the_order_of_the_file(with_start: Scenario, cluster: FakeSnapshotCluster) -> None:
