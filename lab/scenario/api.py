@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 REQUEST_TIMEOUT_S = 40.0
 """Longer than the 34 s after which the API server itself gives up on a request."""
 
+KIND_NOT_SERVED = "kind-not-served"
 HTTP_CREATED, HTTP_NOT_FOUND, HTTP_CONFLICT = 201, 404, 409
 PATCH_TYPES = {
     "strategic": "application/strategic-merge-patch+json",
@@ -197,7 +198,7 @@ class Api:
         kind = self.kind(manifest["apiVersion"], manifest["kind"])
         if kind is None:
             raise LabError(
-                "kind-not-served",
+                KIND_NOT_SERVED,
                 f"the API server serves no {manifest['kind']} of {manifest['apiVersion']}",
                 hint="apply what defines the kind first, and wait until it is served",
             )

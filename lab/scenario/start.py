@@ -6,8 +6,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from lab.cluster.protocol import Capability, ImageLoading, Snapshots
+from lab.components import Components
 from lab.errors import LabError, WaitError
+from lab.paths import LabPaths
 from lab.scenario import jsonpath
+from lab.scenario.api import KIND_NOT_SERVED
 from lab.scenario.checks import run_wait
 from lab.scenario.compare import as_text
 from lab.scenario.evidence import POLL_S
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lab.cluster.protocol import Cluster, StartState
-    from lab.scenario.schema.scenario import Capture
+    from lab.scenario.schema.scenario import Capture, StartFile
     from lab.scenario.sighting import Context
 
 API_SERVER_WAIT_S = 60.0
@@ -56,8 +59,7 @@ def prepare(context: Context, *, progress: Callable[[str], None]) -> dict[str, s
     if start.images and isinstance(context.cluster, ImageLoading):
         context.cluster.load_images(start.images, progress=progress)
     for file in start.files:
-        text = context.scenario.text(file.from_file) if file.from_file is not None else str(file.content)
-        context.cluster.write_node_file(file.path, text.encode(), mode=int(file.mode, 8))
+        context.cluster.write_node_file(file.path, _content(file, context), mode=int(file.mode, 8))
     for name in start.manifests:
         for manifest in manifests_in(context, name):
             _apply(manifest, context)
@@ -86,6 +88,15 @@ def run_script(name: str, context: Context, *, timeout_s: float) -> None:
         )
 
 
+def _content(file: StartFile, context: Context) -> bytes:
+    if file.from_file is not None:
+        return context.scenario.text(file.from_file).encode()
+    if file.content is not None:
+        return file.content.encode()
+    # Read on this machine and written to the node, because a node need not see this machine's files.
+    return Components(LabPaths.from_environment()).gatekeeper_manifest().read_bytes()
+
+
 def _apply(manifest: dict[str, Any], context: Context) -> None:
     """Apply an object; its kind may have been defined a moment ago and not be served yet."""
     deadline = context.clock() + KIND_WAIT_S
@@ -93,7 +104,7 @@ def _apply(manifest: dict[str, Any], context: Context) -> None:
         try:
             context.api.apply(manifest, namespace="default")
         except LabError as error:
-            if error.code != "kind-not-served" or context.clock() >= deadline:
+            if error.code != KIND_NOT_SERVED or context.clock() >= deadline:
                 raise
             context.pause(POLL_S)
         else:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from lab.scenario.schema.scenario import Check, ScenarioDocument
     from lab.strict_yaml import Document, Fault
 
+OWN_FILES = "/root/"
+"""Where a scenario puts what only a person works with: no file of the API server's."""
+
 # What no image reference can hold, whatever its host: the API server stores it all the same, so only short forms,
 # which a person would type, are looked at. A deliberately malformed one belongs into a manifest.
 _IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]*(@[a-z0-9]+:[0-9a-f]{32,})?\Z")
@@ -251,7 +254,10 @@ def _requirements(scenario: ScenarioDocument, document: Document) -> Iterator[Fa
         return
     start = scenario.start
     reasons = [
-        ("start.files", bool(start.files)),
+        (
+            f"start.files outside of {OWN_FILES}",
+            any(not file.path.startswith(OWN_FILES) for file in start.files),
+        ),
         ("start.imagePolicy", start.image_policy is not ImagePolicy.OFF),
         ("start.apiServer", start.api_server != "running"),
         (

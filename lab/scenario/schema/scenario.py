@@ -58,12 +58,21 @@ class Metadata(Model):
         return self
 
 
-class StartFile(OneOf, keys=("from", "content")):
-    """A file to write to the node: from the scenario's directory, or inline."""
+class StartFile(OneOf, keys=("from", "content", "component")):
+    """A file to write to the node.
+
+    Attributes:
+        path: where it is to lie.
+        from_file: a file of the scenario's directory that it is a copy of.
+        content: or its text.
+        component: or what the lab has pinned: Gatekeeper's own deploy manifest.
+        mode: its permissions.
+    """
 
     path: NodePath
     from_file: RelativePath | None = Field(default=None, alias="from")
     content: str | None = None
+    component: Literal["gatekeeper-manifest"] | None = None
     mode: FileMode = "0644"
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import LabError, WaitError
-from lab.scenario.api import HTTP_NOT_FOUND, Request, Response
-from lab.scenario.deciders import Status
+from lab.scenario.api import HTTP_NOT_FOUND, KIND_NOT_SERVED, Request, Response
+from lab.scenario.deciders import API_SERVER, Status
 from lab.scenario.evidence import POLL_S
 from lab.scenario.result import Expected, Observed, Outcome, ProbeResult, Verdict
 from lab.scenario.sighting import Sighting
@@ -22,7 +22,7 @@ from lab.scenario.verbs.request import Target, as_typed, manifests_in, request_o
 from lab.scenario.verdict import Evidence, Judgement, Review, judge, observe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from lab.scenario.schema.verbs import Probe
     from lab.scenario.sighting import Context
@@ -46,12 +46,18 @@ class _Sent:
 def look(spec: Probe, context: Context) -> Sighting:
     """Send the request, find out who decided, and compare."""
     expected = expected_of(spec)
-    sent = _send(spec, context)
+    try:
+        target = target_of(spec, context)
+    except LabError as error:
+        if error.code != KIND_NOT_SERVED:
+            raise
+        return _not_served(spec, expected, error, context)
+    sent = _send(spec, target, context)
     observed = observe(sent.evidence)
     if observed.failed_open is None and observed.verdict is Verdict.ALLOWED and spec.bracket is not None:
-        sent = _bracketed(spec, context)
+        sent = _bracketed(spec, target, context)
         observed = observe(sent.evidence)
-    return _sighting(spec, expected, observed, judge(expected, observed, prove=context.prove), sent)
+    return _sighting(spec, expected, observed, judge(expected, observed, prove=context.prove), sent.raw)
 
 
 def expected_of(spec: Probe) -> Expected:
@@ -68,7 +74,22 @@ def expected_of(spec: Probe) -> Expected:
     )
 
 
-def _sighting(spec: Probe, expected: Expected, observed: Observed, judgement: Judgement, sent: _Sent) -> Sighting:
+def _not_served(spec: Probe, expected: Expected, error: LabError, context: Context) -> Sighting:
+    """The API server has said that it has no such kind: an answer about the cluster, and no failure to look."""
+    observed = Observed(
+        verdict=Verdict.ERROR,
+        deciders=frozenset({API_SERVER}),
+        message=error.message,
+        reason="NotFound",
+        http_status=HTTP_NOT_FOUND,
+        proof=("the API server was asked which kinds it serves",),
+    )
+    return _sighting(spec, expected, observed, judge(expected, observed, prove=context.prove), {})
+
+
+def _sighting(
+    spec: Probe, expected: Expected, observed: Observed, judgement: Judgement, evidence: Mapping[str, object]
+) -> Sighting:
     return Sighting(
         facts={
             "verdict": observed.verdict.value,
@@ -82,25 +103,24 @@ def _sighting(spec: Probe, expected: Expected, observed: Observed, judgement: Ju
         },
         mismatches=judgement.mismatches,
         problem="; ".join(f"not proved: {what}" for what in judgement.unproved),
-        probe=ProbeResult(request=as_typed(spec), expected=expected, observed=observed, evidence=sent.raw),
+        probe=ProbeResult(request=as_typed(spec), expected=expected, observed=observed, evidence=evidence),
     )
 
 
-def _bracketed(spec: Probe, context: Context) -> _Sent:
+def _bracketed(spec: Probe, target: Target, context: Context) -> _Sent:
     """Send the request between two that must be denied: what denies both was not open in between."""
     bracket = next(check.probe for check in context.scenario.document.checks if check.id == spec.bracket)
     if bracket is None:
         raise LabError("bracket-no-probe", f"the check {spec.bracket} is no probe", hint="name a check with a probe")
     before = look(bracket, context)
-    sent = _send(spec, context)
+    sent = _send(spec, target, context)
     after = look(bracket, context)
     held = before.outcome is Outcome.PASS and after.outcome is Outcome.PASS
     raw = {**sent.raw, "bracket": {"check": spec.bracket, "before": before.outcome.value, "after": after.outcome.value}}
     return replace(sent, evidence=replace(sent.evidence, bracketed=held), raw=raw)
 
 
-def _send(spec: Probe, context: Context) -> _Sent:
-    target = target_of(spec, context)
+def _send(spec: Probe, target: Target, context: Context) -> _Sent:
     with _namespace(spec, target, context) as namespace:
         for file in spec.given:
             for manifest in manifests_in(context, file):

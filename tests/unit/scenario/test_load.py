@@ -127,6 +127,11 @@ def test_it_says_what_it_says(scenario: Scenario) -> None:
             "the last feedback must fit every failure",
         ),
         ("requires: [node-files]", "requires: []", "11: requires: start.imagePolicy needs the API server's own files"),
+        (
+            "requires: [node-files]\nstart:\n  imagePolicy: enforced",
+            "requires: []\nstart:\n  files: [{path: /etc/hosts, content: x}]",
+            "11: requires: start.files outside of /root/ needs the API server's own files",
+        ),
         ("start:\n", "start:\n  images: [nginx@1.27]\n", "13: start.images[0]: not an image reference"),
         ("requires: [node-files]", "requires: [wings]", "11: requires[0]: input should be 'node-files'"),
         ("points: 3", "points: 0", "no check is worth a point"),
@@ -175,6 +180,11 @@ def test_a_manifest_is_read_as_strictly_as_the_scenario(write: Write) -> None:
         (3, "the key is there twice, first on line 2"),
         (5, "not a Kubernetes object: no apiVersion and no kind"),
     ]
+
+
+def test_a_file_that_only_a_person_works_with_needs_nothing_of_the_backend(write: Write) -> None:
+    own = "start:\n  files: [{path: /root/policy.yaml, content: x}]"
+    assert faults_of(write(("requires: [node-files]\nstart:\n  imagePolicy: enforced", own))) == []
 
 
 def test_a_link_out_of_the_directory_is_refused(write: Write, tmp_path: Path) -> None:

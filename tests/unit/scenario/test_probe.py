@@ -58,6 +58,16 @@ def test_a_denied_case_that_is_allowed_fails_with_its_feedback(context: Context)
     assert result.feedback.id == "let-in"
 
 
+def test_a_kind_that_is_not_served_fails_a_denial(context: Context, api: FakeApiServer, write: Write) -> None:
+    unserved = ("run: {name: podx, image: gcr.io/x}", "object: {apiVersion: x.dev/v1, kind: Lock, metadata: {name: a}}")
+    result = result_of(replace(context, scenario=load(write(unserved))))
+    assert result.outcome is Outcome.FAIL
+    assert result.observed["verdict"] == "error"
+    assert result.observed["decider"] == "api-server"
+    assert result.observed["message"] == "the API server serves no Lock of x.dev/v1"
+    assert not api.sent_probes()
+
+
 def test_an_allowance_that_failed_open_fails(context: Context, api: FakeApiServer) -> None:
     api.annotations = {api.FAILED_OPEN: "true"}
     result = result_of(context, 1)

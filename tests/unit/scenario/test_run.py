@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.cluster.protocol import Capability, ExecResult
+from lab.components import Components
 from lab.errors import LabError
 from lab.scenario.load import load
 from lab.scenario.plan import Mode, plan
@@ -268,6 +269,16 @@ def test_the_start_state_is_made_in_the_order_of_the_file(with_start: Scenario, 
     applied = [r for r in cluster.api.requests if r.content_type == "application/apply-patch+yaml"]
     assert applied[0].path.startswith("/api/v1/namespaces/default/pods/web?")
     assert steps == ["reset"]
+
+
+def test_a_file_of_the_start_state_can_be_what_the_lab_has_pinned(
+    write: Write, cluster: FakeSnapshotCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gatekeeper.yaml").write_text("kind: Namespace\n")
+    monkeypatch.setattr(Components, "gatekeeper_manifest", lambda _components: tmp_path / "gatekeeper.yaml")
+    files = "  addons: [bouncer]\n  files: [{path: /root/gatekeeper.yaml, component: gatekeeper-manifest}]\n"
+    start_scenario(load(write(("  addons: [bouncer]\n", files))), cluster, progress=print, transport=cluster.api)
+    assert cluster.files == {"/root/gatekeeper.yaml": b"kind: Namespace\n"}
 
 
 def test_a_capture_that_finds_nothing_is_an_error(with_start: Scenario, cluster: FakeSnapshotCluster) -> None:
