@@ -11,7 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from lab.cluster.embedded.processes import in_namespace_of, is_running
+from lab.cluster.embedded.processes import in_namespace_of, is_running, start_time
 from lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -125,11 +125,13 @@ class Supervisor:
         pid = self.pid
         if pid is None:
             return
-        members = in_namespace_of(pid).values()
+        members = {member: started for member in in_namespace_of(pid).values() if (started := _started(member))}
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         deadline = time.monotonic() + _END_TIMEOUT_S
-        while self.running or any(_exists(member) for member in members):
+        # Zombies have ended, and only their number is left: an orphan's waits for the machine's init, which may take
+        # seconds to look.
+        while self.running or any(is_running(member, started=started) for member, started in members.items()):
             if time.monotonic() > deadline:
                 raise LabError(
                     "lab-still-there",
@@ -139,14 +141,11 @@ class Supervisor:
             time.sleep(_POLL_S)
 
 
-def _exists(pid: int) -> bool:
+def _started(pid: int) -> int | None:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return False  # the number has been given to somebody else's process
-    return True
+        return start_time(pid)
+    except OSError:  # it has ended
+        return None
 
 
 def _environment() -> dict[str, str]:
