@@ -17,6 +17,7 @@ from lab.errors import InputError
 
 if TYPE_CHECKING:
     from lab.bouncer.certificates import CertificateFiles
+    from lab.bouncer.policy_file import PolicyFile
 
 DEFAULT_PORT = 1323
 """The port of the original kube-image-bouncer."""
@@ -50,6 +51,8 @@ def _port(context: click.Context, parameter: click.Parameter, value: str) -> int
               help="Address to listen on.  [default: all interfaces]")  # fmt: skip
 @click.option("--registry-whitelist", envvar="BOUNCER_REGISTRY_WHITELIST", metavar="HOST[/PATH],...",
               help="Registries whose images may run.  [default: all]")  # fmt: skip
+@click.option("--policy", "policy_path", envvar="BOUNCER_POLICY", type=click.Path(path_type=Path), metavar="FILE",
+              help="Policy file with rules on registries, tags and digests, YAML.  [default: none]")  # fmt: skip
 @click.option("--client-ca", envvar="BOUNCER_CLIENT_CA", type=click.Path(path_type=Path), metavar="FILE",
               help="Require client certificates signed by this CA, PEM.  [default: ask for none]")  # fmt: skip
 @click.option("--review-log", envvar="BOUNCER_REVIEW_LOG", type=click.Path(path_type=Path), metavar="FILE",
@@ -62,6 +65,7 @@ def bouncer_command(
     port: int,
     address: str,
     registry_whitelist: str | None,
+    policy_path: Path | None,
     client_ca: Path | None,
     review_log: Path | None,
     debug: bool,
@@ -69,7 +73,7 @@ def bouncer_command(
     """Serve ImageReview and AdmissionReview webhooks that admit images by policy.
 
     An ImageReview may be posted to any path, an AdmissionReview (admission.k8s.io/v1) to /validate. GET /healthz
-    answers ok. Certificates are reloaded when their files change; SIGTERM drains.
+    answers ok. Certificates and policy are reloaded when their files change; SIGTERM drains.
     """
     from lab.bouncer.policy import RegistryPolicy  # noqa: PLC0415 - the server's libraries are heavy
     from lab.bouncer.server import Settings, run  # noqa: PLC0415
@@ -79,10 +83,17 @@ def bouncer_command(
         address=address,
         certificates=_certificates(cert, key, client_ca),
         policies=() if registry_whitelist is None else (RegistryPolicy.parse(registry_whitelist),),
+        policy_file=None if policy_path is None else _policy_file(policy_path),
         review_log=review_log,
         debug=debug,
     )
     sys.exit(run(settings))
+
+
+def _policy_file(path: Path) -> PolicyFile:
+    from lab.bouncer.policy_file import PolicyFile  # noqa: PLC0415 - imports pydantic and yaml, needed by nothing else
+
+    return PolicyFile(path)
 
 
 def _certificates(cert: Path | None, key: Path | None, client_ca: Path | None) -> CertificateFiles | None:

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from lab.bouncer.logs import ReviewLog, event, timestamp
-from lab.bouncer.policy import Policy, judge
+from lab.bouncer.policy import judge
 from lab.bouncer.review import Review, ReviewKind, decode, encode, parse_json
 from lab.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from lab.bouncer.policy import Verdict
+    from lab.bouncer.policy import Policy, Verdict
 
 BODY_LIMIT = 3 * 1024 * 1024
 """Bytes of a request: what the API server itself accepts (``MaxRequestBodyBytes``, k8s.io/apiserver, config.go)."""
@@ -42,11 +42,11 @@ class Bouncer:
     """Answers requests.
 
     Args:
-        policies: what images must satisfy.
+        policies: gives what images must satisfy, when a review begins.
         review_log: where reviews are recorded.
     """
 
-    def __init__(self, *, policies: tuple[Policy, ...], review_log: ReviewLog) -> None:
+    def __init__(self, *, policies: Callable[[], tuple[Policy, ...]], review_log: ReviewLog) -> None:
         self._policies = policies
         self._review_log = review_log
         self._in_flight = 0
@@ -112,7 +112,7 @@ class Bouncer:
             review = decode(document, accepted=_accepted(request.path))
         except InputError as error:
             raise web.HTTPBadRequest(text=str(error)) from error
-        verdict = judge(review.images, self._policies)
+        verdict = judge(review.images, self._policies())
         answer = encode(review, verdict)
         self._record(request, review, verdict, elapsed_ms=(time.perf_counter() - started) * 1000)
         if _log.isEnabledFor(logging.DEBUG):

@@ -1,8 +1,8 @@
 """Policies on images, and how their findings become one verdict.
 
 A policy judges one image and knows nothing of Kubernetes or HTTP. Policies compose: an image is allowed when no policy
-finds fault with it, and every fault of every image is reported, not just the first. Further ones (tags, digests,
-severity, signatures) are further classes with the same method.
+finds fault with it, and every fault of every image is reported, not just the first. Further ones (severity, signatures)
+are further classes with the same method.
 """
 
 from __future__ import annotations
@@ -135,9 +135,11 @@ class RegistryPolicy:
 
     Attributes:
         whitelist: the registries allowed; at least one.
+        listed_in: what a person calls the list, for the reason of a denial.
     """
 
     whitelist: tuple[Registry, ...]
+    listed_in: str = "the whitelist"
     name: str = "registries"
 
     @classmethod
@@ -165,7 +167,56 @@ class RegistryPolicy:
         else:
             origin = f"comes from registry {reference.domain}"
         listed = ", ".join(str(registry) for registry in self.whitelist)
-        return Finding(policy=self.name, image=written, why=f"{origin}, which is not in the whitelist {listed}")
+        return Finding(policy=self.name, image=written, why=f"{origin}, which is not in {self.listed_in} {listed}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagRequired:
+    """Only images that are written with a tag; a digest in its place is not one."""
+
+    name: str = "tags"
+
+    def review(self, written: str, reference: Reference) -> Finding | None:
+        """Find fault with an image without a tag."""
+        if reference.tag is not None:
+            return None
+        return Finding(policy=self.name, image=written, why="has no tag, and tags.required asks for one")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TagsDenied:
+    """No image with one of these tags.
+
+    An image with neither tag nor digest means ``latest``. A tag beside a digest decides nothing about what is pulled,
+    and is denied all the same: whoever reads it is misled.
+
+    Attributes:
+        tags: compared exactly; at least one.
+    """
+
+    tags: frozenset[str]
+    name: str = "tags"
+
+    def review(self, written: str, reference: Reference) -> Finding | None:
+        """Find fault with an image that has a denied tag, or means one."""
+        tag = references.DEFAULT_TAG if reference.tag_is_implicit else reference.tag
+        if tag not in self.tags:
+            return None
+        implied = ", because it names no other" if reference.tag_is_implicit else ""
+        return Finding(policy=self.name, image=written, why=f"has the tag {tag}{implied}, which tags.denied forbids")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigestRequired:
+    """Only images that are named by their digest, so that nobody can move them."""
+
+    name: str = "digests"
+
+    def review(self, written: str, reference: Reference) -> Finding | None:
+        """Find fault with an image without a digest."""
+        if reference.digest is not None:
+            return None
+        return Finding(policy=self.name, image=written, why="has no digest, and digests.required asks for one")
 
 
 def judge(images: Iterable[str], policies: Sequence[Policy]) -> Verdict:
@@ -188,4 +239,4 @@ def judge(images: Iterable[str], policies: Sequence[Policy]) -> Verdict:
 
 
 def _bad_entry(text: str, why: str, *, hint: str) -> InputError:
-    return InputError("registry-entry", f"the whitelist entry {references.show(text)} {why}", hint=hint)
+    return InputError("registry-entry", f"the registry entry {references.show(text)} {why}", hint=hint)

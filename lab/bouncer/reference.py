@@ -109,7 +109,7 @@ def parse(written: str) -> Reference:
     named, at, digest = remainder.partition("@")
     path, colon, tag = named.partition(":")
     check_path(path)
-    if colon and not _TAG.fullmatch(tag):
+    if colon and not is_tag(tag):
         raise _invalid(f"{show(tag)} is not a tag", hint="use up to 128 of a-z A-Z 0-9 _ . -, the first not . or -")
     if at:
         _check_digest(digest)
@@ -119,6 +119,11 @@ def parse(written: str) -> Reference:
 def is_domain(text: str) -> bool:
     """Whether a text is well formed as a registry: a host, with a port or without."""
     return _DOMAIN.fullmatch(text) is not None
+
+
+def is_tag(text: str) -> bool:
+    """Whether a text is well formed as a tag."""
+    return _TAG.fullmatch(text) is not None
 
 
 def names_registry(first: str) -> bool:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lab.bouncer.policy import Policy
+    from lab.bouncer.policy_file import PolicyFile
 
 KEEPALIVE_S = 120.0
 """Longer than the API server keeps an idle connection (90 s: ``IdleConnTimeout`` of Go's default transport), so that it
@@ -42,6 +43,7 @@ class Settings:
         address: to listen on; empty for all interfaces.
         certificates: None for plain HTTP.
         policies: all must agree; none allows every image that can be read.
+        policy_file: further ones, which change with a file.
         review_log: file for the record of reviews; None keeps none.
         debug: log whole reviews.
     """
@@ -50,8 +52,13 @@ class Settings:
     address: str = ""
     certificates: CertificateFiles | None = None
     policies: tuple[Policy, ...] = ()
+    policy_file: PolicyFile | None = None
     review_log: Path | None = None
     debug: bool = False
+
+    def current_policies(self) -> tuple[Policy, ...]:
+        """Every policy that holds now."""
+        return self.policies if self.policy_file is None else (*self.policies, *self.policy_file.current)
 
 
 def run(settings: Settings) -> int:
@@ -69,17 +76,17 @@ def run(settings: Settings) -> int:
     try:
         with listen(settings.address, settings.port) as listening:
             _announce(settings, listening.getsockname())
-            bouncing = _serve(listening, policies=settings.policies, tls=tls, review_log=review_log)
+            bouncing = _serve(listening, settings=settings, tls=tls, review_log=review_log)
             return EXIT_INTERRUPTED if asyncio.run(bouncing) is signal.SIGINT else EXIT_OK
     finally:
         review_log.close()
 
 
 async def _serve(
-    listening: socket.socket, *, policies: tuple[Policy, ...], tls: ReloadingContext | None, review_log: ReviewLog
+    listening: socket.socket, *, settings: Settings, tls: ReloadingContext | None, review_log: ReviewLog
 ) -> signal.Signals:
     stopped = _stop_signal()
-    bouncer = Bouncer(policies=policies, review_log=review_log)
+    bouncer = Bouncer(policies=settings.current_policies, review_log=review_log)
     runner = web.AppRunner(
         bouncer.application(),
         access_log=None,
@@ -94,6 +101,8 @@ async def _serve(
     tasks = [asyncio.create_task(listener.serve())]
     if tls is not None:
         tasks.append(asyncio.create_task(tls.watch()))
+    if settings.policy_file is not None:
+        tasks.append(asyncio.create_task(settings.policy_file.watch()))
     waited: list[asyncio.Future[Any]] = [stopped, *tasks]
     await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
     for task in tasks:
@@ -151,5 +160,5 @@ def _announce(settings: Settings, bound: tuple[str, int]) -> None:
     )
     if tls is None:
         event(_log, logging.WARNING, "plain-http", reason="the API server calls webhooks by https only")
-    if not settings.policies:
+    if not settings.current_policies():
         event(_log, logging.WARNING, "no-policy", reason="every image is allowed whose reference can be read")

@@ -152,6 +152,28 @@ def test_the_swap_of_a_secret_volume_is_followed(start_bouncer: Any, authority: 
     assert "certificate-kept" not in bouncer.log()
 
 
+def test_a_changed_policy_takes_effect_and_a_bad_one_does_not(start_bouncer: Any, tmp_path: Path) -> None:
+    head = "apiVersion: bouncer.supply-chain/v1alpha1\nkind: ImagePolicy\n"
+    policy = tmp_path / "policy.yaml"
+    review = {
+        "apiVersion": "imagepolicy.k8s.io/v1alpha1",
+        "kind": "ImageReview",
+        "spec": {"containers": [{"image": "gcr.io/x/busybox"}]},
+    }
+    policy.write_text(head + "tags: {denied: [latest]}\n")
+    bouncer = start_bouncer("--policy", policy)
+    assert bouncer.post("/", review).json["status"]["reason"].endswith("which tags.denied forbids")
+
+    policy.write_text(head + "registries: {allowed: [gcr.io]}\n")
+    bouncer.wait_for_log("policy-reloaded")
+    assert bouncer.post("/", review).json["status"] == {"allowed": True}
+
+    policy.write_text(head + "registries: {allowed: [gcr.io], denied: [docker.io]}\n")
+    told = bouncer.wait_for_log('policy-kept reason="(.*?)" file=')[1]
+    assert "registries.denied: unknown key 'denied'" in told
+    assert bouncer.post("/", review).json["status"] == {"allowed": True}
+
+
 def test_sigterm_answers_the_request_that_has_begun_and_takes_no_new_one(bouncer: Any) -> None:
     idle, busy = bouncer.connect(), bouncer.connect()
     assert bouncer.post("/x", REVIEW, on=idle).status == 200

@@ -11,13 +11,23 @@ from click.testing import CliRunner
 from lab.bouncer import server
 from lab.bouncer.certificates import CertificateFiles
 from lab.bouncer.cli import bouncer_command
-from lab.bouncer.policy import RegistryPolicy
+from lab.bouncer.policy import DigestRequired, RegistryPolicy
 from lab.bouncer.server import Settings
 from lab.errors import InputError
 
 NO_ENVIRONMENT: dict[str, str | None] = {
     f"BOUNCER_{name}": None
-    for name in ("CERTIFICATE", "KEY", "PORT", "ADDRESS", "REGISTRY_WHITELIST", "CLIENT_CA", "REVIEW_LOG", "DEBUG")
+    for name in (
+        "CERTIFICATE",
+        "KEY",
+        "PORT",
+        "ADDRESS",
+        "REGISTRY_WHITELIST",
+        "POLICY",
+        "CLIENT_CA",
+        "REVIEW_LOG",
+        "DEBUG",
+    )
 }
 
 
@@ -90,6 +100,17 @@ def test_the_variable_that_kubernetes_sets_for_a_service_called_bouncer_is_not_t
     assert started[0].port == 1323
 
 
+def test_a_policy_file_and_a_whitelist_hold_together(started: list[Settings], tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text("apiVersion: bouncer.supply-chain/v1alpha1\nkind: ImagePolicy\ndigests: {required: true}\n")
+
+    call("--registry-whitelist=docker.io", f"--policy={file}")
+    call(BOUNCER_POLICY=str(file))
+
+    assert started[0].current_policies() == (RegistryPolicy.parse("docker.io"), DigestRequired())
+    assert started[1].current_policies() == (DigestRequired(),)
+
+
 @pytest.mark.parametrize("port", ["x", "-1", "65536", "1.5", "\u0661", "tcp://10.96.0.7:443"])
 def test_a_bad_port_is_bad_usage(port: str, started: list[Settings]) -> None:
     assert call(f"--port={port}") == 2
@@ -104,6 +125,7 @@ def test_a_bad_port_is_bad_usage(port: str, started: list[Settings]) -> None:
         (["--client-ca=ca.crt"], "client-ca-without-tls"),
         (["--registry-whitelist="], "registry-whitelist-empty"),
         (["--registry-whitelist=https://docker.io"], "registry-entry"),
+        (["--policy=/nowhere/policy.yaml"], "policy-unreadable"),
     ],
 )
 def test_options_that_make_no_sense_together_are_refused_before_anything_starts(
