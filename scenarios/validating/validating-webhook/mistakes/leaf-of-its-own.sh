@@ -1,0 +1,90 @@
+# The name is right, and nobody but the certificate itself vouches for it.
+openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 365 \
+  -subj /CN=image-policy-webhook.default.svc -addext subjectAltName=DNS:image-policy-webhook.default.svc \
+  -keyout webhook-server-key.pem -out webhook-server-cert.pem
+kubectl create secret tls tls-secret --cert=webhook-server-cert.pem --key=webhook-server-key.pem
+
+kubectl apply -f - <<'YAML'
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: image-policy-webhook
+spec:
+  replicas: 1
+  selector:
+    matchLabels:
+      app: image-policy-webhook
+  template:
+    metadata:
+      labels:
+        app: image-policy-webhook
+    spec:
+      automountServiceAccountToken: false
+      containers:
+        - name: webhook
+          image: docker.io/library/python:3
+          command: [python3, /app/server/image_policy_webhook.py]
+          ports:
+            - containerPort: 8080
+          readinessProbe:
+            httpGet:
+              path: /healthz
+              port: 8080
+              scheme: HTTPS
+            periodSeconds: 1
+          volumeMounts:
+            - name: server
+              mountPath: /app/server
+              readOnly: true
+            - name: tls-certs
+              mountPath: /app/certs
+              readOnly: true
+      volumes:
+        - name: server
+          configMap:
+            name: image-policy-webhook
+        - name: tls-certs
+          secret:
+            secretName: tls-secret
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: image-policy-webhook
+spec:
+  selector:
+    app: image-policy-webhook
+  ports:
+    - port: 443
+      targetPort: 8080
+YAML
+kubectl rollout status deployment image-policy-webhook --timeout=60s
+
+kubectl apply -f - <<YAML
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata:
+  name: image-policy-webhook
+webhooks:
+  - name: image-policy.example.com
+    clientConfig:
+      service:
+        namespace: default
+        name: image-policy-webhook
+        path: /validate
+        port: 443
+      caBundle: $(base64 -w0 /etc/kubernetes/pki/ca.crt)
+    namespaceSelector:
+      matchExpressions:
+        - key: kubernetes.io/metadata.name
+          operator: NotIn
+          values: [kube-system]
+    rules:
+      - apiGroups: [""]
+        apiVersions: [v1]
+        operations: [CREATE, UPDATE]
+        resources: [pods]
+    failurePolicy: Fail
+    sideEffects: None
+    admissionReviewVersions: [v1]
+YAML
