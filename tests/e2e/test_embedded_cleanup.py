@@ -47,7 +47,7 @@ class Trace:
     def left(self) -> list[str]:
         """What is left of it, for a person."""
         found = [f"process {pid}" for pid, started in self.processes.items() if _start_time(pid) == started]
-        inside = [pid for pid in _pids() if _namespace(pid) == self.namespace]
+        inside = [pid for pid in _pids() if _namespace(pid) == self.namespace and _start_time(pid)]
         found += [f"process {pid} in its namespace: {_command(pid)}" for pid in inside]
         found += _mentions(self.root)
         with socket.socket() as connection:
