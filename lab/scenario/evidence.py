@@ -11,6 +11,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from lab.cluster.protocol import Capability
+from lab.scenario.api import HTTP_CREATED
 from lab.scenario.verdict import Review
 
 if TYPE_CHECKING:
@@ -82,6 +83,16 @@ class AuditLog:
             self._pause(POLL_S)
         return None
 
+    def creations(self, resource: str, *, namespace: str) -> tuple[dict[str, Any], ...]:
+        """The events of what was created in a namespace, by whomever, as far as they are written.
+
+        Args:
+            resource: for example ``pods``.
+            namespace: where.
+        """
+        self._read()
+        return tuple(event for event in self._events.values() if _created(event, resource, namespace))
+
     def _read(self) -> None:
         result = self._cluster.node_exec(["sh", "-c", _APPENDED, "sh", AUDIT_LOG, str(self._offset)])
         if result.exit_code != 0:
@@ -94,6 +105,15 @@ class AuditLog:
             event = _json_object(line)
             if event.get("stage") in ("ResponseComplete", "Panic"):
                 self._events[str(event.get("auditID"))] = event
+
+
+def _created(event: Mapping[str, Any], resource: str, namespace: str) -> bool:
+    about = event.get("objectRef") or {}
+    return (
+        event.get("verb") == "create"
+        and (about.get("resource"), about.get("subresource"), about.get("namespace")) == (resource, None, namespace)
+        and (event.get("responseStatus") or {}).get("code") == HTTP_CREATED
+    )
 
 
 class BouncerRecord:

@@ -22,7 +22,7 @@ from lab.scenario.verbs.request import Target, as_typed, manifests_in, request_o
 from lab.scenario.verdict import Evidence, Judgement, Review, judge, observe
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from lab.scenario.schema.verbs import Probe
     from lab.scenario.sighting import Context
@@ -58,6 +58,20 @@ def look(spec: Probe, context: Context) -> Sighting:
         sent = _bracketed(spec, target, context)
         observed = observe(sent.evidence)
     return _sighting(spec, expected, observed, judge(expected, observed, prove=context.prove), sent.raw)
+
+
+def measure(spec: Probe, context: Context, *, then: Callable[[str, Observed], None] | None = None) -> Observed:
+    """Send the request and find out who decided, without comparing it with anything.
+
+    Args:
+        spec: the probe; of what it expects, only ``asked`` and ``reviewedImages`` matter: they ask for that evidence.
+        context: where.
+        then: called while what the request made is still there, with its namespace and what was observed.
+
+    Raises:
+        LabError: it could not be sent, or whatever ``then`` raises.
+    """
+    return observe(_send(spec, target_of(spec, context), context, then=then).evidence)
 
 
 def expected_of(spec: Probe) -> Expected:
@@ -120,17 +134,22 @@ def _bracketed(spec: Probe, target: Target, context: Context) -> _Sent:
     return replace(sent, evidence=replace(sent.evidence, bracketed=held), raw=raw)
 
 
-def _send(spec: Probe, target: Target, context: Context) -> _Sent:
+def _send(
+    spec: Probe, target: Target, context: Context, *, then: Callable[[str, Observed], None] | None = None
+) -> _Sent:
     with _namespace(spec, target, context) as namespace:
         for file in spec.given:
             for manifest in manifests_in(context, file):
                 context.api.apply(_without_namespace(manifest), namespace=namespace)
         audit_id = str(uuid.uuid4())
         request = request_of(spec, target, namespace=namespace, audit_id=audit_id, api=context.api)
-        earlier = _reviews(spec, context, namespace) if spec.namespace != FRESH else ()
+        earlier = _reviews(spec, context, namespace) if spec.namespace != FRESH or spec.given else ()
         answer = context.api.transport.send(request)
         try:
-            return _gather(spec, context, answer, namespace=namespace, audit_id=audit_id, earlier=earlier)
+            sent = _gather(spec, context, answer, namespace=namespace, audit_id=audit_id, earlier=earlier)
+            if then is not None:
+                then(namespace, observe(sent.evidence))
+            return sent
         finally:
             if answer.ok and target.creates and not spec.dry_run and not _is_fresh(spec, target):
                 _remove(context, target.kind.path(namespace=namespace, name=target.name), propagation="Background")

@@ -63,6 +63,37 @@ def test_a_log_that_does_not_exist_yet_begins_at_its_start(cluster: FakeSnapshot
     assert log.event("one") is not None
 
 
+def creation(audit_id: str, *, resource: str = "pods", namespace: str = "n", code: int = 201, **about: str) -> str:
+    return (
+        json.dumps(
+            {
+                "auditID": audit_id,
+                "stage": "ResponseComplete",
+                "verb": "create",
+                "objectRef": {"resource": resource, "namespace": namespace, **about},
+                "responseStatus": {"code": code},
+            }
+        )
+        + "\n"
+    )
+
+
+def test_creations_are_those_of_one_resource_in_one_namespace_that_succeeded(
+    cluster: FakeSnapshotCluster, clock: Clock
+) -> None:
+    log = AuditLog(cluster, clock=clock, pause=clock.pause)
+    cluster.api.audit_log = (
+        creation("one")
+        + creation("denied", code=403)
+        + creation("elsewhere", namespace="other")
+        + creation("binding", subresource="binding")
+        + creation("set", resource="replicasets")
+        + event("update")
+        + creation("two")
+    )
+    assert [found["auditID"] for found in log.creations("pods", namespace="n")] == ["one", "two"]
+
+
 def test_reviews_are_read_from_the_bouncers_log() -> None:
     log = (
         "2026-11-21T00:00:00.000Z info listening port=1323\n"

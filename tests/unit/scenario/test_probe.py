@@ -10,8 +10,10 @@ import pytest
 from lab.errors import LabError
 from lab.scenario.api import Api
 from lab.scenario.checks import run_check
+from lab.scenario.evidence import BouncerRecord
 from lab.scenario.load import load
-from lab.scenario.result import CheckResult, Outcome
+from lab.scenario.result import CheckResult, Observed, Outcome, Verdict
+from lab.scenario.verbs.probe import measure
 
 if TYPE_CHECKING:
     from lab.scenario.api import Request
@@ -265,3 +267,51 @@ def test_a_check_is_tried_again_until_its_time_is_over(context: Context, api: Fa
     assert result.outcome is Outcome.PASS
     assert result.attempts == 2
     assert result.waited_s > 0
+
+
+POD = "apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {containers: [{name: c, image: docker.io/before}]}\n"
+
+
+def test_the_reviews_of_what_is_given_are_none_of_the_probes(
+    context: Context, api: FakeApiServer, write: Write
+) -> None:
+    given = "run: {name: podx, image: docker.io/nginx}\n      given: [pod.yaml]"
+    wanted = ("expect: {verdict: allowed}", "expect: {verdict: allowed, reviewedImages: [docker.io/nginx]}")
+    directory = write(("run: {name: podx, image: docker.io/nginx}", given), wanted)
+    (directory / "pod.yaml").write_text(POD)
+    record(api)
+
+    class Reviewing:
+        def send(self, request: Request) -> object:
+            if "apply-patch" in request.content_type:
+                namespace = request.path.split("/")[4]
+                line = f'namespace="{namespace}" images=["docker.io/before"] verdict="allowed"'
+                api.bouncer_log += f"2026-11-21T00:00:00.000Z info review {line}\n"
+            return api.send(request)
+
+    reviewed = Api(Reviewing())  # type: ignore[arg-type]
+    probing = replace(context, scenario=load(directory), api=reviewed, record=BouncerRecord(reviewed))
+    assert result_of(probing, 1).outcome is Outcome.PASS
+    assert "docker.io/before" in api.bouncer_log
+
+
+def test_measuring_looks_at_what_the_request_led_to_before_it_is_removed(context: Context, api: FakeApiServer) -> None:
+    probe = context.scenario.document.checks[1].probe
+    assert probe is not None
+    seen: list[tuple[str, Verdict, list[str]]] = []
+
+    def look(namespace: str, observed: Observed) -> None:
+        seen.append((namespace, observed.verdict, [r.method for r in api.requests if r.method == "DELETE"]))
+
+    observed = measure(probe, context, then=look)
+    assert observed.verdict is Verdict.ALLOWED
+    namespace = api.sent_probes()[0].path.split("/")[4]
+    assert seen == [(namespace, Verdict.ALLOWED, [])]
+    assert api.requests[-1].path == f"/api/v1/namespaces/{namespace}"
+
+
+def test_measuring_judges_nothing(context: Context, api: FakeApiServer) -> None:
+    api.decide = api.bouncer_down
+    probe = context.scenario.document.checks[1].probe
+    assert probe is not None
+    assert measure(probe, context).deciders == {"image-policy-failed-closed"}
