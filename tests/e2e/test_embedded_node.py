@@ -38,6 +38,16 @@ def _failed(node: Node) -> ClusterStatus:
     return status
 
 
+def test_lab_on_the_node_means_the_lab_that_one_is_in(
+    lab_cluster: Cluster, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert lab_cluster.node_shell(("lab", "status", "--json")) == 0
+    status = json.loads(capfd.readouterr().out)
+    assert (status["name"], status["phase"]) == (lab_cluster.name, "running")
+    assert lab_cluster.node_shell(("lab", "no-such-command")) == 2
+    assert "no-such-command" in capfd.readouterr().err
+
+
 @pytest.mark.lab_changes
 class TestApiServerManifest:
     def test_an_edit_with_sed_is_taken_up(self, node: Node, eventually: Eventually) -> None:

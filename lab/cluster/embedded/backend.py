@@ -16,6 +16,7 @@ from lab.cluster.embedded import control, entering, making
 from lab.cluster.embedded.layout import LabLayout, LabSettings
 from lab.cluster.embedded.processes import in_namespace_of, pss_bytes
 from lab.cluster.embedded.running import Supervisor
+from lab.cluster.embedded.shell_commands import ShellCommands
 from lab.cluster.protocol import (
     ApiServerStatus,
     Capability,
@@ -249,7 +250,9 @@ class EmbeddedCluster:
     def node_shell(self, argv: Sequence[str] = ()) -> int:
         """Run a command, or a shell, on the node with the caller's terminal."""
         self._supervisor.require()
-        return entering.interact(self._layout.run, tuple(argv))
+        names = {"LAB_NAME": self.name, "LAB_BACKEND": self.backend}
+        with ShellCommands(self._layout.run, environment=names) as commands:
+            return entering.interact(self._layout.run, tuple(argv), environment=commands.shell_environment)
 
     def read_node_file(self, path: str) -> bytes | None:
         """A file of the node; None when there is none."""

@@ -69,8 +69,13 @@ def run(
         return ExecResult(argv=argv, exit_code=exit_code, stdout=_content(out), stderr=_content(err))
 
 
-def interact(run_directory: Path, argv: tuple[str, ...]) -> int:
+def interact(run_directory: Path, argv: tuple[str, ...], *, environment: dict[str, str]) -> int:
     """Run a command on the node with the caller's terminal, or with its plain descriptors where there is none.
+
+    Args:
+        run_directory: the lab's directory of sockets.
+        argv: the command; a shell when it is empty.
+        environment: variables beside the node's own and the terminal's.
 
     Returns:
         Its exit code.
@@ -78,7 +83,7 @@ def interact(run_directory: Path, argv: tuple[str, ...]) -> int:
     Raises:
         LabError: ``node-command`` or ``node-gone``.
     """
-    environment = {name: os.environ[name] for name in _TERMINAL_VARIABLES if name in os.environ}
+    environment = {name: os.environ[name] for name in _TERMINAL_VARIABLES if name in os.environ} | environment
     command = argv or SHELL
     with _connect(run_directory) as connection:
         if not (sys.stdin.isatty() and sys.stdout.isatty()):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 import lab
-from lab.cluster.embedded import node_root
+from lab.cluster.embedded import node_root, shell_commands
 from lab.cluster.embedded.addresses import API_SERVER_PORT, NODE_IP, NODE_NAME, resolv_conf_for_node
 from lab.cluster.embedded.layout import HOST_ROOT, KUBEADM_CONFIG, LabLayout, LabSettings
 from lab.cluster.embedded.programs import ON_DEMAND
@@ -122,6 +122,8 @@ def make_directory(
     for program in _ON_PATH:
         (layout.bin / program).symlink_to(HOST_ROOT / Path(programs[program]).relative_to("/"))
     (layout.bin / "k").symlink_to("kubectl")
+    (layout.bin / "lab").write_text(shell_commands.program())
+    (layout.bin / "lab").chmod(0o755)
     settings.save(layout.settings_file)
     return settings
 
