@@ -38,9 +38,7 @@ def _failed(node: Node) -> ClusterStatus:
     return status
 
 
-def test_lab_on_the_node_means_the_lab_that_one_is_in(
-    lab_cluster: Cluster, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_lab_on_the_node_means_the_lab_that_one_is_in(lab_cluster: Cluster, capfd: pytest.CaptureFixture[str]) -> None:
     assert lab_cluster.node_shell(("lab", "status", "--json")) == 0
     status = json.loads(capfd.readouterr().out)
     assert (status["name"], status["phase"]) == (lab_cluster.name, "running")
