@@ -1,0 +1,23 @@
+# A policy says what is wrong; without a binding nobody does anything about it.
+kubectl apply -f - <<'YAML'
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata:
+  name: cronjob-digests
+spec:
+  failurePolicy: Fail
+  matchConstraints:
+    resourceRules:
+      - apiGroups: [batch]
+        apiVersions: [v1]
+        operations: [CREATE, UPDATE]
+        resources: [cronjobs]
+  variables:
+    - name: pod
+      expression: object.spec.jobTemplate.spec.template.spec
+  validations:
+    - expression: >-
+        (variables.pod.containers + variables.pod.?initContainers.orValue([]))
+        .all(c, c.image.matches('@sha256:[0-9a-f]{64}$'))
+      message: every image must be named by digest
+YAML
