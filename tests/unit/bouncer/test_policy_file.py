@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ ALLOWED = "docker.io/library, registry.example.com:5000/team/app, k8s.gcr.io"
 REGISTRIES = f"registries:\n  allowed: [{ALLOWED}]\n"
 NO_LATEST = "tags:\n  denied: [latest]\n"
 DIGEST = "sha256:" + "ab" * 32
-SCHEMA = Path(__file__).parents[3] / "docs" / "image-policy.schema.json"
+DOCS = Path(__file__).parents[3] / "docs"
 
 
 def reason(policy: str, *images: str) -> str:
@@ -251,7 +252,13 @@ def test_a_changed_file_takes_effect_and_a_bad_one_keeps_the_old_policy_and_says
 
 def test_the_published_schema_is_the_one_that_the_reader_uses() -> None:
     hint = "python -m lab.bouncer.policy_file > docs/image-policy.schema.json"
-    assert SCHEMA.read_text(encoding="utf-8") == json_schema(), hint
+    assert (DOCS / "image-policy.schema.json").read_text(encoding="utf-8") == json_schema(), hint
+
+
+def test_the_example_in_the_docs_is_a_policy() -> None:
+    example = re.search(r"```yaml\n(apiVersion: bouncer.*?)```", (DOCS / "bouncer.md").read_text(), re.DOTALL)
+    assert example
+    assert len(parse_policy(example[1], file="bouncer.md")) == 4
 
 
 def test_a_bouncer_without_a_policy_file_imports_neither_pydantic_nor_yaml() -> None:
