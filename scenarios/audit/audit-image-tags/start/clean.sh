@@ -1,0 +1,3 @@
+# Answers of an earlier attempt would count.
+rm -rf ~/audit
+mkdir ~/audit
