@@ -1,0 +1,5 @@
+# The right review, under a status that says that there is none.
+sed -i 's/self.send_error(403, reason)/self.answer({"allowed": False, "reason": reason}, code=403)/' /root/webhook.py
+kubectl create configmap image-police --from-file=/root/webhook.py --dry-run=client -o yaml | kubectl replace -f -
+kubectl rollout restart deployment image-police
+kubectl rollout status deployment image-police --timeout=60s
