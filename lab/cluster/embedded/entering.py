@@ -130,7 +130,11 @@ def _exit_code(connection: socket.socket, argv: tuple[str, ...]) -> int:
     except ConnectionError as error:
         raise _gone(str(error)) from error
     if not text:
-        raise _gone("the lab ended")
+        raise LabError(
+            "node-gone",
+            "the lab has ended, and what ran on its node with it",
+            hint="bring it up again: lab up",
+        )
     answer: dict[str, Any] = json.loads(text)
     if "error" in answer:
         raise LabError(

@@ -168,9 +168,18 @@ def container_environment(
     return {**services, **declared}
 
 
-def process_environment(pod: Mapping[str, Any], environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of the process: PATH and HOSTNAME as a container runtime sets them, then the Pod's own."""
-    return {"PATH": DEFAULT_PATH, "HOSTNAME": pod_hostname(pod), **environment}
+def process_environment(
+    pod: Mapping[str, Any], environment: Mapping[str, str], *, image: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment of the process, each part over the one before: the runtime's PATH, the image's variables, the
+    runtime's HOSTNAME, the Pod's own variables.
+
+    Args:
+        pod: the Pod.
+        environment: what `container_environment` gave.
+        image: variables that the image sets.
+    """
+    return {"PATH": DEFAULT_PATH, **image, "HOSTNAME": pod_hostname(pod), **environment}
 
 
 def container_argv(

@@ -270,7 +270,7 @@ class PodRunner:
                         container, environment, entrypoint=program.entrypoint, default_args=program.arguments
                     )
                 ),
-                environment={**dict(program.environment), **process_environment(self.pod, environment)},
+                environment=process_environment(self.pod, environment, image=dict(program.environment)),
                 working_directory=container.get("workingDir") or "/",
                 root=self._world.sandbox_root,
                 binds=(*program.binds, *binds),

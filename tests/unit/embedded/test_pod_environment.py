@@ -295,8 +295,15 @@ def test_service_variables_can_be_referred_to_and_overridden() -> None:
 
 def test_the_process_gets_path_and_host_name_unless_the_pod_sets_them() -> None:
     pod = context().pod
-    assert process_environment(pod, {})["HOSTNAME"] == "web-1"
-    assert process_environment(pod, {"HOSTNAME": "mine", "PATH": "/x"}) == {"HOSTNAME": "mine", "PATH": "/x"}
+    assert process_environment(pod, {}, image={})["HOSTNAME"] == "web-1"
+    own = {"HOSTNAME": "mine", "PATH": "/x"}
+    assert process_environment(pod, own, image={"HOSTNAME": "image", "PATH": "/y"}) == own
+
+
+def test_the_path_is_the_images_where_it_has_one() -> None:
+    pod = {"metadata": {"name": "web"}, "spec": {}}
+    assert process_environment(pod, {}, image={})["PATH"].startswith("/usr/local/sbin:")
+    assert process_environment(pod, {}, image={"PATH": "/opt/bin"})["PATH"] == "/opt/bin"
 
 
 @pytest.mark.parametrize(
