@@ -48,6 +48,7 @@ _LEDGER: pytest.StashKey[Path] = pytest.StashKey()
 _ANY_STATE = "any"
 _MARKERS = (
     "lab_state(key): the start state that the test needs, such as 'off' or 'enforced+bouncer'; 'any': it makes its own",
+    "xdist_group(name): tests that pytest-xdist runs in one worker (pytest-xdist declares it too, where it is there)",
     "lab_changes: the test changes the cluster itself; the next one that uses the lab finds it put back",
 )
 
@@ -99,7 +100,9 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         cases = cases_in([directory.absolute() for directory in chosen])
     except InputError as error:
         raise pytest.Collector.CollectError(str(error)) from error
-    metafunc.parametrize("lab_scenario", cases, ids=[case.id for case in cases], indirect=True)
+    # The mistakes of a scenario are waited for as long as its solution took, so they stay together, solution first.
+    parameters = [pytest.param(case, id=case.id, marks=pytest.mark.xdist_group(case.scenario.name)) for case in cases]
+    metafunc.parametrize("lab_scenario", parameters, indirect=True)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -239,7 +242,8 @@ def lab_scenario(request: pytest.FixtureRequest) -> CaseRun:
         lab.choose(case.scenario.document.start.state)
     cluster = request.getfixturevalue("lab_cluster")
     lab.mark_changed()
-    run = run_case(case, cluster, tell=_tell)
+    passed_after_s = lab.passed_after_s.setdefault(case.scenario.name, {})
+    run = run_case(case, cluster, passed_after_s=passed_after_s, tell=_tell)
     if run.result.bundle is not None:
         request.node.user_properties.append(("lab_bundle", str(run.result.bundle)))
     if run.result.outcome is Outcome.ERROR:

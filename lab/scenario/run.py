@@ -124,6 +124,7 @@ def run_scenario(
     bundles: Path | None = None,
     fresh: bool = False,
     patience_s: float = math.inf,
+    passed_after_s: dict[str, float] | None = None,
     on_event: Callable[[Event], None] = _ignore,
     pause: Callable[[float], None] = time.sleep,
     transport: Transport | None = None,
@@ -139,6 +140,8 @@ def run_scenario(
         fresh: the cluster has just been brought up in the scenario's start state, which need not be put back first.
         patience_s: longest time that a check which does not pass yet is waited for, where its ``withinSeconds`` is
             longer, in seconds: whoever is graded wants to know now.
+        passed_after_s: check to the seconds in which the solution passed it: written by the solution, and what bounds
+            the wait for a check that a mistake must fail. Give it again when mistakes are run by themselves.
         on_event: told what happens. What it raises ends the run, unless it is a `LabError`.
         pause: waits that many seconds; the same holds for what it raises.
         transport: sends requests to the API server; by default over the cluster's kubeconfig.
@@ -150,6 +153,7 @@ def run_scenario(
         bundles=bundles,
         fresh=fresh,
         patience_s=patience_s,
+        passed_after_s={} if passed_after_s is None else passed_after_s,
         on_event=on_event,
         pause=pause,
         transport=transport,
@@ -192,6 +196,7 @@ class _Run:
         bundles: Path | None,
         fresh: bool,
         patience_s: float,
+        passed_after_s: dict[str, float],
         on_event: Callable[[Event], None],
         pause: Callable[[float], None],
         transport: Transport | None,
@@ -208,7 +213,7 @@ class _Run:
         self._bundle = None if bundles is None else bundles / f"{scenario.name}-{stamp}"
         self._unprepared = ""
         self._phase = ""
-        self._passed_after_s: dict[str, float] = {}
+        self._passed_after_s = passed_after_s
 
     def run(self, to_run: Plan) -> ScenarioResult:
         self._tell(EventKind.SCENARIO_STARTED)

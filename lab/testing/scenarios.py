@@ -93,12 +93,13 @@ def reason_to_skip(to_run: Plan) -> str:
     return to_run.phases[0].skip if all(phase.skip for phase in to_run.phases) else ""
 
 
-def run_case(case: Case, cluster: Cluster, *, tell: Callable[[str], None]) -> CaseRun:
+def run_case(case: Case, cluster: Cluster, *, passed_after_s: dict[str, float], tell: Callable[[str], None]) -> CaseRun:
     """Run a case on a cluster that runs.
 
     Args:
         case: the case.
         cluster: where.
+        passed_after_s: of this scenario, as `run_scenario` has it: the same for its solution and its mistakes.
         tell: given a line for everything that happens.
     """
 
@@ -113,6 +114,7 @@ def run_case(case: Case, cluster: Cluster, *, tell: Callable[[str], None]) -> Ca
         cluster,
         to_run=case.plan_on(cluster),
         bundles=LabPaths.from_environment().state / "bundles",
+        passed_after_s=passed_after_s,
         on_event=on_event,
     )
     return CaseRun(case=case, result=result)

@@ -50,10 +50,14 @@ class SessionLab:
 
     Args:
         settings: which lab.
+
+    Attributes:
+        passed_after_s: by scenario and check, in how many seconds the solution passed (see `run_scenario`).
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.passed_after_s: dict[str, dict[str, float]] = {}
         self._cluster: Cluster | None = None
         self._state = DEFAULT_STATE
         self._is_up = False
