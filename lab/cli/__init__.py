@@ -9,7 +9,9 @@
     view        status, list
     access      kubeconfig, kubectl, node
     logs        logs
-    replay      scenarios, run
+    practice    start, task, check, hint, solution
+    scenarios   scenarios; the option that says where they lie; finding them
+    replay      run
 
 ``lab --help`` imports nothing but click: a person who asks for help gets it at once.
 """

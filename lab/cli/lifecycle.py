@@ -9,6 +9,7 @@ import click
 
 from lab.cli.labs import bin_dir_option, command_line, find_lab, lab_options
 from lab.cli.output import progress_lines
+from lab.cli.practice import end_attempt, reset_attempt
 from lab.cluster import backends
 from lab.cluster.protocol import DEFAULT_STATE, Addon, Cluster, ImagePolicy, Snapshots, StartState
 from lab.errors import InputError, LabError
@@ -89,6 +90,7 @@ def up_command(
     if _already_up(cluster, state):
         click.echo(f"{name} is already up: {state.key}")
     else:
+        end_attempt(name)  # of a lab that ended without 'lab down'
         try:
             cluster.up(state, progress=progress_lines())
             click.echo(f"{name} is up after {time.monotonic() - began:.1f} s: {state.key}, {cluster.status().server}")
@@ -143,6 +145,7 @@ def down_command(*, name: str, backend: str, every: bool) -> None:
     for each in names:
         try:
             find_lab(each, backend).down()
+            end_attempt(each)
         except LabError as error:
             if not every:
                 raise
@@ -165,7 +168,8 @@ def reset_command(*, name: str, backend: str, key: str | None) -> None:
     """Put a start state back in seconds.
 
     Everything done to the lab since is undone: objects, manifests and files of the node. It returns when the
-    state's first admission verdict is the right one.
+    state's first admission verdict is the right one. After 'lab start' it is the scenario's start state, unless
+    another is asked for by --state.
     """
     wanted = None if key is None else parse_state(key)
     cluster = find_lab(name, backend)
@@ -182,7 +186,12 @@ def reset_command(*, name: str, backend: str, key: str | None) -> None:
             f"the backend {cluster.backend} cannot put a start state back",
             hint=f"'{command_line('down', name)}', then '{command_line('up', name)}'",
         )
-    state = wanted or (parse_state(status.state) if status.state else DEFAULT_STATE)
     began = time.monotonic()
+    attempt = reset_attempt(cluster) if wanted is None else None
+    if attempt is not None:
+        click.echo(f"{name} is back after {time.monotonic() - began:.1f} s: {attempt.scenario}")
+        return
+    end_attempt(name)
+    state = wanted or (parse_state(status.state) if status.state else DEFAULT_STATE)
     cluster.reset(state, progress=progress_lines())
     click.echo(f"{name} is back after {time.monotonic() - began:.1f} s: {state.key}")

@@ -1,19 +1,19 @@
-"""``lab scenarios`` and ``lab run``: the scenarios there are, and replaying them as tests."""
+"""``lab run``: replays scenarios as tests."""
 
 from __future__ import annotations
 
-import json
 import os
+import random
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-import lab
-from lab.cli.labs import bin_dir_option, find_lab, json_option, lab_options
-from lab.cli.output import table, terminal_width
+from lab.cli.labs import bin_dir_option, find_lab, lab_options
+from lab.cli.practice import end_attempt
+from lab.cli.scenarios import load_scenarios, scenarios_option
 from lab.errors import EXIT_OK, InputError
 from lab.paths import LabPaths
 
@@ -28,33 +28,6 @@ if TYPE_CHECKING:
 DEFAULT_WORKERS = 2
 """Beyond two labs the machine's processors are what is waited for, unless it has many."""
 
-_scenarios_option = click.option(
-    "--scenarios",
-    "root",
-    type=click.Path(path_type=Path),
-    envvar="LAB_SCENARIOS",
-    show_envvar=True,
-    metavar="DIR",
-    help="Where scenarios lie: <topic>/<name>/scenario.yaml.  [default: ./scenarios, else the project's own]",
-)
-
-
-@click.command("scenarios")
-@_scenarios_option
-@json_option
-def scenarios_command(*, root: Path | None, as_json: bool) -> None:
-    """List the scenarios.
-
-    Every one of them is read strictly; all faults of all files are told at once.
-    """
-    scenarios = load_scenarios(root)
-    if as_json:
-        click.echo(json.dumps([scenario_as_json(scenario) for scenario in scenarios], indent=2))
-        return
-    width = terminal_width()
-    for line in _by_topic(scenarios, width=width) if width else _as_table(scenarios):
-        click.echo(line)
-
 
 @click.command("run")
 @lab_options
@@ -65,6 +38,13 @@ def scenarios_command(*, root: Path | None, as_json: bool) -> None:
     type=click.IntRange(min=1),
     metavar="N",
     help="Labs to replay in side by side, at most one per scenario.  [default: 2, or 1 with one CPU or with --name]",
+)
+@click.option(
+    "--shuffle",
+    "seed",
+    type=int,
+    metavar="SEED",
+    help="Replay in a random order, always the same for a seed, to find what depends on the order.",
 )
 @click.option("--keep", is_flag=True, help="Leave the labs that were made for the run.")
 @click.option(
@@ -87,7 +67,7 @@ def scenarios_command(*, root: Path | None, as_json: bool) -> None:
     metavar="DIR",
     help="Where the evidence of failures is left.  [default: below the lab's state directory]",
 )
-@_scenarios_option
+@scenarios_option
 @bin_dir_option
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.pass_context
@@ -99,6 +79,7 @@ def run_command(
     every: bool,
     no_mistakes: bool,
     workers: int | None,
+    seed: int | None,
     keep: bool,
     json_file: Path | None,
     junit_file: Path | None,
@@ -126,14 +107,16 @@ def run_command(
             "would undo each other's start states",
             ctx=context,
         )
-    chosen = _choose(load_scenarios(root), names)
+    chosen = _in_order(_choose(load_scenarios(root), names), seed=seed)
     _prepare_files(json_file, junit_file)
     lab_names = (name,) if named else _lab_names(workers, scenarios=len(chosen))
     labs = tuple(find_lab(lab_name, backend, bin_dir=bin_dir) for lab_name in lab_names)
     directory = bundles or LabPaths.from_environment().state / "bundles"
     began = time.monotonic()
+    if named:
+        end_attempt(name)  # every scenario puts its own start state into the lab
     results = _replay(chosen, labs, mistakes=not no_mistakes, keep=keep, bundles=directory)
-    _report(results, json_file=json_file, junit_file=junit_file, took_s=time.monotonic() - began)
+    _report(results, seed=seed, json_file=json_file, junit_file=junit_file, took_s=time.monotonic() - began)
     from lab.scenario.result import exit_code  # noqa: PLC0415
 
     code = exit_code(results)
@@ -141,77 +124,19 @@ def run_command(
         context.exit(code)
 
 
-def load_scenarios(root: Path | None) -> tuple[Scenario, ...]:
-    """All scenarios.
-
-    Args:
-        root: the directory that holds them; None for ``scenarios`` of the working directory, or else of the project.
-
-    Raises:
-        InputError: there are none, or some are invalid.
-    """
-    from lab.scenario.load import FILE_NAME, discover, load_all  # noqa: PLC0415 - its libraries are heavy
-
-    own = Path(lab.__file__).resolve().parents[1] / "scenarios"
-    here = Path("scenarios")
-    directory = root or (here if any(here.glob(f"*/*/{FILE_NAME}")) else own)
-    found = discover(directory)
-    if not found:
-        raise InputError(
-            "no-scenarios",
-            f"there is no <topic>/<name>/{FILE_NAME} below {directory}",
-            hint="give the directory that holds them: --scenarios DIR",
-        )
-    return load_all(found)
-
-
-def scenario_as_json(scenario: Scenario) -> dict[str, Any]:
-    """A scenario for programs."""
-    document = scenario.document
-    metadata = document.metadata
-    return {
-        "name": scenario.name,
-        "topic": scenario.topic,
-        "title": metadata.title,
-        "difficulty": metadata.difficulty,
-        "weight": metadata.weight,
-        "time_minutes": metadata.time_minutes,
-        "seeds": list(metadata.seeds),
-        "reason": metadata.reason,
-        "requires": sorted(capability.value for capability in document.requires),
-        "state": document.start.state.key,
-        "checks": [check.id for check in document.checks],
-        "mistakes": [mistake.id for mistake in document.mistakes],
-        "directory": str(scenario.directory),
-    }
-
-
-def _by_topic(scenarios: Sequence[Scenario], *, width: int) -> list[str]:
-    formatter = click.HelpFormatter(width=width)
-    for topic in dict.fromkeys(scenario.topic for scenario in scenarios):
-        with formatter.section(topic):
-            formatter.write_dl([(s.name, _about(s)) for s in scenarios if s.topic == topic])
-    return formatter.getvalue().splitlines()
-
-
-def _about(scenario: Scenario) -> str:
-    metadata = scenario.document.metadata
-    return f"{metadata.title} ({metadata.difficulty}, {metadata.time_minutes} min)"
-
-
-def _as_table(scenarios: Sequence[Scenario]) -> list[str]:
-    rows = []
-    for scenario in scenarios:
-        metadata = scenario.document.metadata
-        minutes = f"{metadata.time_minutes} min"
-        rows.append((scenario.name, scenario.topic, metadata.difficulty, minutes, metadata.title))
-    return table(("NAME", "TOPIC", "DIFFICULTY", "TIME", "TITLE"), rows, width=None)
-
-
 def _choose(scenarios: tuple[Scenario, ...], names: tuple[str, ...]) -> tuple[Scenario, ...]:
     from lab.scenario.load import select  # noqa: PLC0415
 
     return select(scenarios, dict.fromkeys(names)) if names else scenarios
+
+
+def _in_order(scenarios: tuple[Scenario, ...], *, seed: int | None) -> tuple[Scenario, ...]:
+    """The scenarios as they come, or in the random order of a seed, which is told."""
+    if seed is None:
+        return scenarios
+    shuffled = random.Random(seed).sample(scenarios, k=len(scenarios))  # noqa: S311 - an order, not a secret
+    click.echo(f"order of seed {seed}: {', '.join(scenario.name for scenario in shuffled)}", err=True)
+    return tuple(shuffled)
 
 
 def _prepare_files(*files: Path | None) -> None:
@@ -261,7 +186,12 @@ def _replay(
 
 
 def _report(
-    results: Sequence[ScenarioResult], *, json_file: Path | None, junit_file: Path | None, took_s: float
+    results: Sequence[ScenarioResult],
+    *,
+    seed: int | None,
+    json_file: Path | None,
+    junit_file: Path | None,
+    took_s: float,
 ) -> None:
     from rich.console import Console  # noqa: PLC0415 - the printer of the report is rich's
 
@@ -270,7 +200,7 @@ def _report(
     from lab.scenario.report.terminal import print_report  # noqa: PLC0415
 
     if json_file is not None:
-        json_file.write_text(json_report(results), encoding="utf-8")
+        json_file.write_text(json_report(results, seed=seed), encoding="utf-8")
     if junit_file is not None:
         junit_file.write_text(junit_report(results), encoding="utf-8")
-    print_report(results, Console(highlight=False), took_s=took_s)
+    print_report(results, Console(highlight=False), took_s=took_s, seed=seed)

@@ -37,8 +37,21 @@ SECTIONS = {
         "node": LazyCommand(target="lab.cli.access:node_group", summary="Work on the control-plane node of a lab"),
         "logs": LazyCommand(target="lab.cli.logs:logs_command", summary="Show the logs of a lab's components"),
     },
+    "Practice": {
+        "start": LazyCommand(target="lab.cli.practice:start_command", summary="Start a scenario as practice"),
+        "task": LazyCommand(
+            target="lab.cli.practice:task_command", summary="Show the task that was started, and the time used"
+        ),
+        "check": LazyCommand(target="lab.cli.practice:check_command", summary="Grade what was done so far"),
+        "hint": LazyCommand(target="lab.cli.practice:hint_command", summary="Give the next hint"),
+        "solution": LazyCommand(
+            target="lab.cli.practice:solution_command", summary="Show the solution of the scenario that was started"
+        ),
+    },
     "Scenarios": {
-        "scenarios": LazyCommand(target="lab.cli.replay:scenarios_command", summary="List the scenarios"),
+        "scenarios": LazyCommand(
+            target="lab.cli.scenarios:scenarios_group", summary="List the scenarios, or begin a new one"
+        ),
         "run": LazyCommand(target="lab.cli.replay:run_command", summary="Replay scenarios as tests"),
     },
     "Programs": {

@@ -30,7 +30,7 @@ PAGES = [path for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")
 NODE_SHELL = "lab node shell"
 LOOKS = re.compile(r"lab (?:status|kubectl get|node exec -- sh -c \"grep)|.* --dry-run=server")
 """Commands that change nothing, so that they can be repeated."""
-FAILS = re.compile(r"^(?:error|Error from server)\b", flags=re.MULTILINE)
+FAILS = re.compile(r"^(?:error|Error from server|FAIL)\b", flags=re.MULTILINE)
 VARIES = (
     (re.compile(r"\b\d+(?:\.\d+)? (s|MB)\b"), r"N \1"),
     (re.compile(r"\b127\.0\.0\.1:\d+\b"), "127.0.0.1:PORT"),

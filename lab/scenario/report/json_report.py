@@ -16,17 +16,19 @@ API_VERSION = "lab.supply-chain/v1alpha1"
 KIND = "ScenarioReport"
 
 
-def json_report(results: Sequence[ScenarioResult]) -> str:
+def json_report(results: Sequence[ScenarioResult], *, seed: int | None = None) -> str:
     """The report of a run.
 
     Args:
         results: in the order in which they ran.
+        seed: of their order; None when it was not random.
     """
     counts = {outcome.value: sum(result.outcome is outcome for result in results) for outcome in Outcome}
     report = {
         "apiVersion": API_VERSION,
         "kind": KIND,
         "exitCode": exit_code(results),
+        "shuffleSeed": seed,
         "summary": counts,
         "scenarios": [_scenario(result) for result in results],
     }

@@ -26,19 +26,40 @@ STYLES = {Outcome.PASS: "green", Outcome.FAIL: "bold red", Outcome.ERROR: "bold 
 SHOWN_PHASES = (PhaseKind.SOLUTION, PhaseKind.CHECK)
 """The phases whose probes are the verdict table; the others are told in one line each."""
 
+SLOWEST = 3
+"""Scenarios that are named as the slowest."""
 
-def print_report(results: Sequence[ScenarioResult], console: Console, *, took_s: float) -> None:
+
+def print_report(
+    results: Sequence[ScenarioResult], console: Console, *, took_s: float, seed: int | None = None
+) -> None:
     """Print the report of a run.
 
     Args:
         results: in the order in which they are to be told.
         console: where to.
         took_s: how long the whole run took, in seconds; scenarios may have run side by side.
+        seed: of their order; None when it was not random.
     """
     for result in results:
         console.print(scenario_block(result))
         console.print()
+    for line in times(results):
+        console.print(line)
+    if seed is not None:
+        console.print(Text(f"in the order of seed {seed}: --shuffle {seed}"))
     console.print(summary(results, took_s=took_s))
+
+
+def times(results: Sequence[ScenarioResult]) -> Iterator[Text]:
+    """Where the time went: the slowest scenarios when there are several, and how much of all of it were waits."""
+    ran = [result for result in results if not result.skipped]
+    if len(ran) < 2:  # noqa: PLR2004 - one is compared with nothing
+        return
+    slowest = sorted(ran, key=lambda result: result.duration_s, reverse=True)[:SLOWEST]
+    yield Text(f"slowest: {', '.join(f'{result.name} {result.duration_s:.1f} s' for result in slowest)}")
+    waited_s, all_s = sum(result.waited_s for result in ran), sum(result.duration_s for result in ran)
+    yield Text(f"waits:   {waited_s:.1f} s of the {all_s:.1f} s that the scenarios took")
 
 
 def scenario_block(result: ScenarioResult) -> RenderableType:

@@ -322,6 +322,24 @@ def test_run_makes_the_mistakes_unless_told_not_to(
     assert engine.phases == phases
 
 
+def test_a_seed_gives_a_random_order_that_is_told_and_always_the_same(
+    run: Lab, root: Path, engine: Engine, tmp_path: Path
+) -> None:
+    report = tmp_path / "r.json"
+    orders = []
+    for seed in ("0", "0", "5"):
+        result = run("run", "--all", "--shuffle", seed, "--scenarios", str(root), "--json", str(report))
+        names = [scenario["name"] for scenario in json.loads(report.read_text())["scenarios"]]
+        assert f"order of seed {seed}: {', '.join(names)}\n" in result.stderr
+        assert f"in the order of seed {seed}: --shuffle {seed}\n" in result.stdout
+        assert json.loads(report.read_text())["shuffleSeed"] == int(seed)
+        orders.append(names)
+
+    assert orders[0] == orders[1]
+    assert orders[0] != orders[2]
+    assert [name for name, _ in engine.ran] == [name for order in orders for name in order]
+
+
 def test_run_keeps_the_lab_when_asked_to_and_says_how_to_remove_it(
     run: Lab, labs: Labs, root: Path, engine: Engine
 ) -> None:

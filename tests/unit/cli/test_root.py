@@ -56,7 +56,7 @@ def test_wrong_usage_is_exit_code_2(run: Lab, arguments: tuple[str, ...]) -> Non
 
 def test_an_unknown_command_is_told_with_the_nearest(run: Lab) -> None:
     assert run("statsu").stderr == (
-        "error: there is no command 'statsu'; did you mean status?\n  what to do: see 'lab --help'\n"
+        "error: there is no command 'statsu'; did you mean status or start or task?\n  what to do: see 'lab --help'\n"
     )
 
 
