@@ -198,6 +198,7 @@ CATALOGUE: tuple[CatalogueImage, ...] = (
     _app("docker.iomalicious/x", "latest"),
     _app("evil.example/docker.io/nginx", "latest"),
     _app("evil.example/internal-registry.io/x", "latest"),
+    _app("internal-registry.io.evil.example/x", "latest"),
     _app("mcr.example:5000/team/app", "1.0", "latest"),
     # What kubeadm adds to a cluster beside the control plane, as `kubeadm config images list` names it.
     _kubeadm_addon("registry.k8s.io/coredns/coredns", "v1.14.6"),

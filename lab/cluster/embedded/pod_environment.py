@@ -171,8 +171,10 @@ def container_environment(
 def process_environment(
     pod: Mapping[str, Any], environment: Mapping[str, str], *, image: Mapping[str, str]
 ) -> dict[str, str]:
-    """The environment of the process, each part over the one before: the runtime's PATH, the image's variables, the
-    runtime's HOSTNAME, the Pod's own variables.
+    """The environment of the process.
+
+    In the order of a container runtime, each over the one before: its own PATH, the image's variables, its own
+    HOSTNAME, the Pod's variables.
 
     Args:
         pod: the Pod.
