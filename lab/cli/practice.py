@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from lab.practice.record import Attempt, Record
     from lab.practice.session import Practice
     from lab.scenario.load import Scenario
+
+INSIDE_VARIABLE = "LAB_INSIDE"
+"""Set where a command was typed on a lab's node; there is a shell already."""
 
 DEFAULT_PATIENCE_S = 1.0
 """Who asks to be graded has mostly waited already; a change that takes longer is told, and asked about again."""
@@ -64,7 +68,7 @@ def start_command(
     click.echo(f"{name} is ready after {time.monotonic() - began:.1f} s", err=True)
     _tell_of_past(before.ended(), scenario)
     _show_task(scenario, attempt)
-    opens_shell = at_a_terminal() and not no_shell
+    opens_shell = at_a_terminal() and not no_shell and INSIDE_VARIABLE not in os.environ
     click.echo()
     _show_commands(name, shell=opens_shell)
     if opens_shell:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import pytest
 
+from lab.cluster.embedded import shell_commands
 from lab.cluster.protocol import Capability
 from lab.practice.record import RecordFile
 from lab.scenario.load import discover
@@ -98,6 +99,14 @@ def test_in_a_terminal_a_shell_opens_on_the_node(
 
     assert result.exit_code == 0, "what the last command of the shell ended with says nothing of the start"
     assert (("node_shell",) in labs.clusters["lab"].calls) is opened
+
+
+def test_on_the_node_no_shell_opens_in_the_shell(start: Lab, labs: Labs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.cli.practice.at_a_terminal", lambda: True)
+    monkeypatch.setenv(shell_commands.INSIDE_VARIABLE, "1")
+    start("first")
+
+    assert ("node_shell",) not in labs.clusters["lab"].calls
 
 
 def test_start_does_not_throw_work_away_unasked(start: Lab, labs: Labs, tmp_path: Path) -> None:
