@@ -1,0 +1,9 @@
+# It runs, and any node may now change any other.
+manifest=/etc/kubernetes/manifests/kube-apiserver.yaml
+edited=/etc/kubernetes/kube-apiserver.edited
+sed -e '/--enable-swagger-ui=/d' \
+    -e 's#--runtime-config=api/all$#--runtime-config=api/all=true#' \
+    -e '/--enable-admission-plugins=/a\    - --admission-control-config-file=/etc/kubernetes/admission/admission_config.yaml' \
+    "$manifest" > "$edited"
+chmod 600 "$edited"
+mv "$edited" "$manifest"

@@ -1,0 +1,9 @@
+# The flag that is gone stays, everything else is mended.
+manifest=/etc/kubernetes/manifests/kube-apiserver.yaml
+edited=/etc/kubernetes/kube-apiserver.edited
+sed -e 's#--runtime-config=api/all$#--runtime-config=api/all=true#' \
+    -e 's/--enable-admission-plugins=.*/--enable-admission-plugins=NodeRestriction,ImagePolicyWebhook/' \
+    -e '/--enable-admission-plugins=/a\    - --admission-control-config-file=/etc/kubernetes/admission/admission_config.yaml' \
+    "$manifest" > "$edited"
+chmod 600 "$edited"
+mv "$edited" "$manifest"
