@@ -91,3 +91,7 @@ webhooks:
     sideEffects: None
     admissionReviewVersions: [v1]
 YAML
+
+# The API server takes a configuration up in a moment; only then is the mistake made.
+image=registry.k8s.io/coredns/coredns:v1.14.6
+timeout 30 bash -c "while kubectl run addon --namespace=kube-system --image=$image --dry-run=server; do :; done"
