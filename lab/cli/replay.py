@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
-from lab.cli.labs import bin_dir_option, find_lab, lab_options
+from lab.cli.labs import bin_dir_option, lab_options
 from lab.cli.practice import end_attempt
 from lab.cli.scenarios import load_scenarios, scenarios_option
-from lab.errors import EXIT_OK, InputError
+from lab.cli.workers import is_named, labs_for, prepare_files
+from lab.errors import EXIT_OK
 from lab.paths import LabPaths
 
 if TYPE_CHECKING:
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
     from lab.scenario.load import Scenario
     from lab.scenario.result import ScenarioResult
     from lab.scenario.run import Event
-
-DEFAULT_WORKERS = 2
-"""Beyond two labs the machine's processors are what is waited for, unless it has many."""
 
 
 @click.command("run")
@@ -100,20 +96,12 @@ def run_command(
     """
     if bool(names) == every:
         raise click.UsageError("give the names of scenarios, or --all", ctx=context)
-    named = context.get_parameter_source("name") is not ParameterSource.DEFAULT
-    if named and workers is not None and workers > 1:
-        raise click.UsageError(
-            f"--workers {workers} needs {workers} labs, and --name (or LAB_NAME) names one: in one lab, the scenarios "
-            "would undo each other's start states",
-            ctx=context,
-        )
     chosen = _in_order(_choose(load_scenarios(root), names), seed=seed)
-    _prepare_files(json_file, junit_file)
-    lab_names = (name,) if named else _lab_names(workers, scenarios=len(chosen))
-    labs = tuple(find_lab(lab_name, backend, bin_dir=bin_dir) for lab_name in lab_names)
+    prepare_files(json_file, junit_file)
+    labs = labs_for(context, name=name, backend=backend, bin_dir=bin_dir, workers=workers, tasks=len(chosen))
     directory = bundles or LabPaths.from_environment().state / "bundles"
     began = time.monotonic()
-    if named:
+    if is_named(context):
         end_attempt(name)  # every scenario puts its own start state into the lab
     results = _replay(chosen, labs, mistakes=not no_mistakes, keep=keep, bundles=directory)
     _report(results, seed=seed, json_file=json_file, junit_file=junit_file, took_s=time.monotonic() - began)
@@ -137,27 +125,6 @@ def _in_order(scenarios: tuple[Scenario, ...], *, seed: int | None) -> tuple[Sce
     shuffled = random.Random(seed).sample(scenarios, k=len(scenarios))  # noqa: S311 - an order, not a secret
     click.echo(f"order of seed {seed}: {', '.join(scenario.name for scenario in shuffled)}", err=True)
     return tuple(shuffled)
-
-
-def _prepare_files(*files: Path | None) -> None:
-    """Make the directories of the reports now: a run of minutes must not end with a report that cannot be written."""
-    for file in files:
-        if file is None:
-            continue
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(
-                "report-directory", f"the report {file} cannot be written: {error}", hint="give another path"
-            ) from error
-
-
-def _lab_names(workers: int | None, *, scenarios: int) -> tuple[str, ...]:
-    """Names of the labs to make, one per worker; by default there are as many as the machine has processors for."""
-    wanted = workers or min(os.cpu_count() or 1, DEFAULT_WORKERS)
-    count = min(wanted, scenarios)
-    name = f"run-{os.getpid()}"
-    return (name,) if count == 1 else tuple(f"{name}-{number}" for number in range(1, count + 1))
 
 
 def _replay(

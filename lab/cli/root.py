@@ -53,6 +53,9 @@ SECTIONS = {
             target="lab.cli.scenarios:scenarios_group", summary="List the scenarios, or begin a new one"
         ),
         "run": LazyCommand(target="lab.cli.replay:run_command", summary="Replay scenarios as tests"),
+        "matrix": LazyCommand(
+            target="lab.cli.matrix:matrix_command", summary="Measure who decides about an image, wherever it stands"
+        ),
     },
     "Programs": {
         "bouncer": LazyCommand(
