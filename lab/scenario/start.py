@@ -98,17 +98,22 @@ def _content(file: StartFile, context: Context) -> bytes:
 
 
 def _apply(manifest: dict[str, Any], context: Context) -> None:
-    """Apply an object; its kind may have been defined a moment ago and not be served yet."""
+    """Apply an object; its kind may have been defined a moment ago and not be known everywhere yet."""
     deadline = context.clock() + KIND_WAIT_S
     while True:
         try:
             context.api.apply(manifest, namespace="default")
         except LabError as error:
-            if error.code != KIND_NOT_SERVED or context.clock() >= deadline:
+            if not _comes_yet(error) or context.clock() >= deadline:
                 raise
             context.pause(POLL_S)
         else:
             return
+
+
+def _comes_yet(error: LabError) -> bool:
+    """Whether the kind is only not served yet, or one of Gatekeeper's Pods has not heard of its template yet."""
+    return error.code == KIND_NOT_SERVED or "missing ConstraintTemplate" in error.message
 
 
 def _settle(context: Context, wanted: str) -> None:

@@ -281,6 +281,37 @@ def test_a_file_of_the_start_state_can_be_what_the_lab_has_pinned(
     assert cluster.files == {"/root/gatekeeper.yaml": b"kind: Namespace\n"}
 
 
+def test_a_constraint_is_applied_again_until_gatekeeper_has_heard_of_its_template(
+    with_start: Scenario, cluster: FakeSnapshotCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denial = (
+        'admission webhook "validation.gatekeeper.sh" denied the request: missing ConstraintTemplate: template "x" not '
+        "found"
+    )
+    answers = [cluster.api.status(denial), cluster.api.status(denial), cluster.api.reply({})]
+    send = cluster.api.send
+
+    def not_yet(request: Request) -> Response:
+        return answers.pop(0) if request.method == "PATCH" else send(request)
+
+    monkeypatch.setattr(cluster.api, "send", not_yet)
+    cluster.on_exec = answer_uname
+    start_scenario(with_start, cluster, progress=print, transport=cluster.api)
+    assert answers == []
+
+
+def test_a_start_manifest_that_is_denied_is_an_error_at_once(
+    with_start: Scenario, cluster: FakeSnapshotCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = [cluster.api.status("quota"), cluster.api.reply({})]
+    send = cluster.api.send
+    monkeypatch.setattr(cluster.api, "send", lambda r: answers.pop(0) if r.method == "PATCH" else send(r))
+    with pytest.raises(LabError) as caught:
+        start_scenario(with_start, cluster, progress=print, transport=cluster.api)
+    assert caught.value.code == "apply-failed"
+    assert len(answers) == 1
+
+
 def test_a_capture_that_finds_nothing_is_an_error(with_start: Scenario, cluster: FakeSnapshotCluster) -> None:
     with pytest.raises(LabError) as caught:
         start_scenario(with_start, cluster, progress=print, transport=cluster.api)
