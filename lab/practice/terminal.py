@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.markdown import Markdown
 from rich.padding import Padding
-from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
@@ -40,6 +38,8 @@ def print_task(scenario: Scenario, attempt: Attempt, console: Console, *, now: d
     console.print()
     text = scenario.text(scenario.document.task)
     if console.is_terminal:
+        from rich.markdown import Markdown  # noqa: PLC0415 - it takes as long as all the rest
+
         console.print(Markdown(text, code_theme=CODE_THEME))
     else:
         console.out(text.rstrip())
@@ -74,6 +74,8 @@ def print_hint(hint: Hint, scenario: Scenario, console: Console) -> None:
 def print_solution(script: str, console: Console) -> None:
     """Print the solution's script."""
     if console.is_terminal:
+        from rich.syntax import Syntax  # noqa: PLC0415
+
         console.print(Syntax(script, "bash", theme=CODE_THEME, word_wrap=True, background_color="default"))
     else:
         console.out(script.rstrip())

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from lab.scenario.report.json_report import json_report
 from lab.scenario.report.junit import junit_report
-from lab.scenario.report.terminal import print_report
+from lab.scenario.report.terminal import print_report, times
 from lab.scenario.result import (
     CheckResult,
     Expected,
@@ -216,6 +216,15 @@ def test_the_exit_code_keeps_failed_and_could_not_run_apart(outcomes: list[Outco
         for outcome in outcomes
     ]
     assert exit_code(results) == code
+
+
+def test_only_several_scenarios_are_compared_by_their_time() -> None:
+    slow, fast = replace(PASSED, name="slow", duration_s=9.0), replace(PASSED, name="fast", duration_s=1.0)
+
+    assert list(times([PASSED, SKIPPED])) == []
+    assert str(next(times([fast, PASSED, SKIPPED, slow, fast]))) == (
+        f"slowest: slow 9.0 s, {PASSED.name} {PASSED.duration_s:.1f} s, fast 1.0 s"
+    )
 
 
 def test_nothing_at_all_is_no_success() -> None:
