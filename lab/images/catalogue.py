@@ -192,6 +192,8 @@ CATALOGUE: tuple[CatalogueImage, ...] = (
     _app("quay.io/team/app", "1.0", "latest"),
     _app("ghcr.io/team/app", "1.0", "latest"),
     _app("some-registry.io/a-very-vulnerable-image", "latest"),
+    # Behind a password: see lab.images.private.
+    _app("private-registry.example/team/app", "1.0", "latest"),
     # Look-alikes of trusted registries.
     _app("docker.io.evil.example/x", "latest"),
     _app("docker.io.evil.example/library/nginx", "latest"),

@@ -7,19 +7,24 @@ kubelet, because that is what a candidate reads on a real node.
 
 from __future__ import annotations
 
-import base64
-from dataclasses import dataclass, field
+import contextlib
+from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 
 from lab.bouncer.reference import Reference, parse
 from lab.errors import InputError, LabError
 from lab.images.endpoint import ACCEPT, Endpoint, stored_name
+from lab.images.private import PRIVATE_DOMAIN
+from lab.images.pull_secrets import credentials_for
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from types import TracebackType
+
+    from lab.images.pull_secrets import Credentials
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,19 +42,6 @@ class ResolvedImage:
     name: str
     image_id: str
     digest: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Credentials:
-    """What an ``imagePullSecret`` holds for a registry."""
-
-    username: str
-    password: str = field(repr=False)
-
-    @property
-    def header(self) -> dict[str, str]:
-        """The request header of HTTP basic authentication (RFC 7617)."""
-        return {"Authorization": f"Basic {base64.b64encode(f'{self.username}:{self.password}'.encode()).decode()}"}
 
 
 class ImagePullError(LabError):
@@ -93,10 +85,13 @@ class ImageResolver:
 
     Args:
         endpoint: where the registry answers.
+        private: says where the registry of `PRIVATE_DOMAIN` answers, which it starts if need be; without it that
+            domain's images are the open registry's too.
     """
 
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, *, private: Callable[[], Awaitable[Endpoint]] | None = None) -> None:
         self._endpoint = endpoint
+        self._private = private
         self._session: aiohttp.ClientSession | None = None
         self._seen: set[tuple[str, str]] = set()
 
@@ -134,14 +129,38 @@ class ImageResolver:
                 self._seen.add((repository, digest))
         return ResolvedImage(written=image, name=name, image_id=f"{reference.name}@{digest}", digest=digest)
 
+    async def pull(self, image: str, secrets: Sequence[Mapping[str, Any]]) -> ResolvedImage:
+        """Find the digest of an image with what a Pod's imagePullSecrets hold, as a kubelet does.
+
+        Each of the credentials for this image is tried in turn; where there are none, the registry is asked without.
+
+        Args:
+            image: the reference as it stands in the Pod.
+            secrets: the Secrets that the Pod names.
+
+        Raises:
+            ImagePullError: as `resolve`, of the last attempt; or a Secret cannot be read.
+        """
+        try:
+            offered = credentials_for(_parse(image), secrets)
+        except ValueError as error:
+            raise ImagePullError("pull-secret-invalid", str(error), hint="make the Secret anew") from error
+        for credentials in offered[:-1]:
+            with contextlib.suppress(ImagePullDenied):
+                return await self.resolve(image, credentials=credentials)
+        return await self.resolve(image, credentials=offered[-1] if offered else None)
+
     async def _ask(self, repository: str, reference: Reference, name: str, credentials: Credentials | None) -> str:
         if self._session is None:
             raise LabError("resolver-closed", "the image resolver is not open", hint="use it in an `async with` block")
-        url = self._endpoint.url(f"{repository}/manifests/{reference.digest or reference.tag or 'latest'}")
+        endpoint = self._endpoint
+        if self._private is not None and reference.domain.lower() == PRIVATE_DOMAIN:
+            endpoint = await self._private()
+        url = endpoint.url(f"{repository}/manifests/{reference.digest or reference.tag or 'latest'}")
         headers = {"Accept": ACCEPT} | (credentials.header if credentials else {})
         try:
             async with self._session.head(url, headers=headers) as response:
-                return _digest(response, name)
+                return _digest(response, name, with_credentials=credentials is not None)
         except (aiohttp.ClientError, TimeoutError) as error:
             raise ImagePullError(
                 "registry-unreachable",
@@ -169,7 +188,7 @@ def _parse(image: str) -> Reference:
         ) from error
 
 
-def _digest(response: aiohttp.ClientResponse, name: str) -> str:
+def _digest(response: aiohttp.ClientResponse, name: str, *, with_credentials: bool) -> str:
     match response.status:
         case HTTPStatus.OK:
             digest = response.headers.get("Docker-Content-Digest")
@@ -182,6 +201,12 @@ def _digest(response: aiohttp.ClientResponse, name: str) -> str:
                 _unresolved(name, f"{name}: not found"),
                 hint="the lab serves the images of its catalogue only: check the name and the tag for a typing error",
             )
+        case HTTPStatus.UNAUTHORIZED if with_credentials:
+            raise ImagePullDenied(
+                "image-pull-denied",
+                _unresolved(name, _unexpected(response)),
+                hint="the registry does not take this name and password: mend the Pod's imagePullSecret",
+            )
         case HTTPStatus.UNAUTHORIZED:
             raise ImagePullDenied(
                 "image-pull-denied",
@@ -193,8 +218,12 @@ def _digest(response: aiohttp.ClientResponse, name: str) -> str:
                 hint="give the Pod an imagePullSecret with the registry's name and password",
             )
         case _:
-            why = f"unexpected status from HEAD request to {response.url}: {response.status} {response.reason}"
+            why = _unexpected(response)
     raise ImagePullError("registry-answer", _unresolved(name, why), hint="read the registry's log")
+
+
+def _unexpected(response: aiohttp.ClientResponse) -> str:
+    return f"unexpected status from HEAD request to {response.url}: {response.status} {response.reason}"
 
 
 def _unresolved(name: str, why: str) -> str:

@@ -23,6 +23,7 @@ from lab.cluster.embedded.resolver import DnsServer, NodeResolver
 from lab.cluster.embedded.static_pod_host import StaticPodHost
 from lab.cluster.embedded.static_pods import ManifestDirectory, StaticPod
 from lab.images.endpoint import Endpoint
+from lab.images.private import HTPASSWD
 from lab.images.registry import ENVIRONMENT as REGISTRY_ENVIRONMENT
 from lab.images.registry import RegistryConfig
 from lab.images.registry import command as registry_command
@@ -36,9 +37,12 @@ if TYPE_CHECKING:
     from lab.cluster.embedded.layout import LabLayout, LabSettings
 
 REGISTRY_ADDRESS = "127.0.0.1:5000"
+PRIVATE_REGISTRY_ADDRESS = "127.0.0.1:5001"
 _CLIENTS_OF_THE_API_SERVER = ("kube-controller-manager", "kube-scheduler")
 _TEMPLATE_GRACE_S = 1.0
 _CLIENTS_START_S = 5.0
+_REGISTRY_START_S = 10.0
+_POLL_S = 0.02
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +62,8 @@ class Node:
         self._children = children
         self._tasks: set[asyncio.Task[None]] = set()
         self._link: ClusterLink | None = None
-        self._images = ImageResolver(Endpoint(address=REGISTRY_ADDRESS))
+        self._private_registry: asyncio.Task[Endpoint] | None = None
+        self._images = ImageResolver(Endpoint(address=REGISTRY_ADDRESS), private=self._private_endpoint)
         self._pod_network = network.PodNetwork()
         self._dns: list[DnsServer] = []
         self.static_pods = StaticPodHost(
@@ -98,7 +103,7 @@ class Node:
     async def start(self) -> None:
         """Start the machine part and the cluster."""
         await network.set_up_node()
-        self._registry().start()
+        self._registry("registry", Endpoint(address=REGISTRY_ADDRESS)).start()
         node_dns = DnsServer(NodeResolver(), (NODE_RESOLVER_IP, DNS_PORT))
         await node_dns.start()
         self._dns.append(node_dns)
@@ -191,23 +196,50 @@ class Node:
         else:
             self._link.publisher.remove_mirror(pod)
 
-    def _registry(self) -> NodeService:
-        config = self._layout.run / "registry.yaml"
+    def _registry(self, name: str, endpoint: Endpoint, *, htpasswd: Path | None = None) -> NodeService:
+        config = self._layout.run / f"{name}.yaml"
         storage = on_node(self._settings.registry_storage)
-        endpoint = Endpoint(address=REGISTRY_ADDRESS)
-        config.write_text(RegistryConfig(endpoint=endpoint, root=storage, read_only=True).render())
+        config.write_text(RegistryConfig(endpoint=endpoint, root=storage, htpasswd=htpasswd, read_only=True).render())
         return NodeService(
-            "registry",
+            name,
             registry_command(on_node(self._settings.programs["registry"]), config),
             environment=REGISTRY_ENVIRONMENT,
-            log=self._layout.logs / "registry.log",
+            log=self._layout.logs / f"{name}.log",
             children=self._children,
         )
+
+    async def _private_endpoint(self) -> Endpoint:
+        """Where the registry that asks for a password answers; it is started when a Pod needs it first."""
+        if self._private_registry is None:
+            self._private_registry = asyncio.create_task(self._start_private_registry())
+        return await asyncio.shield(self._private_registry)
+
+    async def _start_private_registry(self) -> Endpoint:
+        htpasswd = self._layout.run / "htpasswd"
+        htpasswd.write_text(HTPASSWD)
+        endpoint = Endpoint(address=PRIVATE_REGISTRY_ADDRESS)
+        self._registry("private-registry", endpoint, htpasswd=htpasswd).start()
+        await _until_it_listens(endpoint)
+        return endpoint
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(report_failure)
+
+
+async def _until_it_listens(endpoint: Endpoint) -> None:
+    """Wait a while for a server of the node; whoever asks one that never listens tells the refusal."""
+    deadline = asyncio.get_running_loop().time() + _REGISTRY_START_S
+    host, _, port = endpoint.address.rpartition(":")
+    while asyncio.get_running_loop().time() < deadline:
+        try:
+            _, writer = await asyncio.open_connection(host, int(port))
+        except ConnectionRefusedError:
+            await asyncio.sleep(_POLL_S)
+        else:
+            writer.close()
+            return
 
 
 class _StaticPodEvents:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from lab.cluster.embedded import kwok_stages
@@ -161,8 +162,9 @@ class PodAgent:
             try:
                 missing = await self._hand_over(current)
             except (ApiError, ApiUnavailable) as error:
-                if isinstance(error, ApiError) and error.status in {404, 409}:
+                if isinstance(error, ApiError) and error.status == HTTPStatus.NOT_FOUND:
                     return
+                # A conflict too: the Pod is looked at again once its newer version has come.
                 await asyncio.sleep(_RETRY_S)
                 continue
             if not missing:
@@ -172,27 +174,32 @@ class PodAgent:
     async def _hand_over(self, pod: dict[str, Any]) -> list[str]:
         """Write what became of a Pod's images; returns those that could not be had."""
         spec = pod["spec"]
-        path = f"/api/v1/namespaces/{pod['metadata']['namespace']}/pods/{pod['metadata']['name']}/status"
-        uid = {"metadata": {"uid": pod["metadata"]["uid"]}}
         missing: list[str] = []
         if not kwok_stages.is_played(pod):
-            images = await self._resolve([*spec["containers"], *(spec.get("initContainers") or ())])
-            patch = kwok_stages.played_patch(pod, images, now=datetime.now(UTC))
-            await self._client.patch(path, {**uid, **patch}, content_type=_STRATEGIC)
+            images = await self._resolve(pod, [*spec["containers"], *(spec.get("initContainers") or ())])
+            pod = await self._write(pod, kwok_stages.played_patch(pod, images, now=datetime.now(UTC)))
             missing += [image for image, outcome in images.items() if isinstance(outcome, Waiting)]
         if ephemeral := spec.get("ephemeralContainers"):
-            images = await self._resolve(ephemeral)
+            images = await self._resolve(pod, ephemeral)
             ephemeral_patch = kwok_stages.ephemeral_patch(pod, images)
             if ephemeral_patch is not None:
-                await self._client.patch(path, {**uid, **ephemeral_patch}, content_type=_STRATEGIC)
+                await self._write(pod, ephemeral_patch)
             missing += [image for image, outcome in images.items() if isinstance(outcome, Waiting)]
         return missing
 
-    async def _resolve(self, containers: list[dict[str, Any]]) -> dict[str, ImageOutcome]:
+    async def _write(self, pod: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
+        """Patch the status of a Pod as it was seen: of one that kwok has made run meanwhile it would undo that."""
+        metadata = pod["metadata"]
+        seen = {"metadata": {key: metadata[key] for key in ("uid", "resourceVersion")}}
+        path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}/status"
+        return await self._client.patch(path, {**seen, **patch}, content_type=_STRATEGIC)
+
+    async def _resolve(self, pod: dict[str, Any], containers: list[dict[str, Any]]) -> dict[str, ImageOutcome]:
+        secrets = await self._pull_secrets(pod)
         outcomes: dict[str, ImageOutcome] = {}
         for image in kwok_stages.images_of(containers):
             try:
-                outcomes[image] = (await self._images.resolve(image)).image_id
+                outcomes[image] = (await self._images.pull(image, secrets)).image_id
                 self._pulls.reset(image)
             except ImagePullError as error:
                 first = self._pulls.window_s(image) == 0
@@ -201,6 +208,25 @@ class PodAgent:
                 message = error.status_message
                 outcomes[image] = image_pull_failed(message) if first else image_pull_back_off(image, message)
         return outcomes
+
+    async def _pull_secrets(self, pod: dict[str, Any]) -> list[dict[str, Any]]:
+        """The Secrets with which a Pod's images are pulled; one that is not there is told, and done without."""
+        namespace, found, absent = pod["metadata"]["namespace"], [], []
+        for name in (one["name"] for one in pod["spec"].get("imagePullSecrets") or () if one.get("name")):
+            try:
+                found.append(await self._client.get(f"/api/v1/namespaces/{namespace}/secrets/{name}"))
+            except ApiError as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                absent.append(name)
+        if absent:
+            # The kubelet's own words (pkg/kubelet/kubelet_pods.go).
+            message = (
+                f"Unable to retrieve some image pull secrets ({', '.join(absent)}); "
+                "attempting to pull the image may not succeed."
+            )
+            self._publisher.event(pod, kind="Warning", reason="FailedToRetrieveImagePullSecret", message=message)
+        return found
 
     def _task(self, name: str, work: Any) -> None:
         task = asyncio.ensure_future(work)

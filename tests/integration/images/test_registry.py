@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
+import json
 import os
 import shutil
 import signal
@@ -13,7 +15,7 @@ import sys
 import tempfile
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -22,9 +24,11 @@ from lab.components import Components
 from lab.errors import LabError
 from lab.images.catalogue import CATALOGUE
 from lab.images.endpoint import ACCEPT, Endpoint, stored_name
+from lab.images.private import HTPASSWD, PRIVATE_DOMAIN
+from lab.images.pull_secrets import Credentials
 from lab.images.push import push_catalogue
 from lab.images.registry import RegistryConfig, copy_storage, prepare_storage, serving
-from lab.images.resolve import Credentials, ImageNotFound, ImagePullDenied, ImagePullError, ImageResolver
+from lab.images.resolve import ImageNotFound, ImagePullDenied, ImagePullError, ImageResolver
 from lab.paths import LabPaths
 
 if TYPE_CHECKING:
@@ -234,10 +238,7 @@ def test_a_read_only_registry_refuses_a_new_image_and_says_so(
 
 
 def test_a_copied_storage_serves_the_same_on_a_port(program: Path, storage: Path, run_directory: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    config = RegistryConfig(endpoint=Endpoint(address=f"127.0.0.1:{port}"), root=storage)
+    config = RegistryConfig(endpoint=Endpoint(address=f"127.0.0.1:{free_port()}"), root=storage)
 
     async def resolve() -> str:
         async with served(program, run_directory, config) as resolver:
@@ -273,7 +274,7 @@ def test_a_registry_with_a_password_file_gives_an_image_for_the_password_only(
             for credentials in (None, Credentials(username="candidate", password="wrong")):
                 with pytest.raises(ImagePullDenied) as refusal:
                     await resolver.resolve("internal-registry.io/team/app:1.0", credentials=credentials)
-                refused.append(refusal.value.reason)
+                refused.append(refusal.value.message)
             right = Credentials(username="candidate", password="course")
             opened = await resolver.resolve("internal-registry.io/team/app:1.0", credentials=right)
             with pytest.raises(ImagePullDenied):
@@ -281,7 +282,53 @@ def test_a_registry_with_a_password_file_gives_an_image_for_the_password_only(
             return refused, opened.digest
 
     image = next(image for image in CATALOGUE if "internal-registry.io/team/app:1.0" in image.references)
-    assert asyncio.run(scenario()) == (["ErrImagePull", "ErrImagePull"], image.build().digest)
+    (without, wrong), digest = asyncio.run(scenario())
+    assert without.endswith("authorization failed: no basic auth credentials")
+    assert wrong.endswith(": 401 Unauthorized")
+    assert digest == image.build().digest
+
+
+def test_the_private_registry_is_asked_with_what_a_pods_secret_holds(
+    program: Path, prepared: Path, run_directory: Path
+) -> None:
+    (run_directory / "htpasswd").write_text(HTPASSWD)
+    config = RegistryConfig(
+        endpoint=Endpoint(address=f"127.0.0.1:{free_port()}"),
+        root=prepared,
+        htpasswd=run_directory / "htpasswd",
+        read_only=True,
+    )
+    image = f"{PRIVATE_DOMAIN}/team/app:1.0"
+
+    async def pull(*passwords: str) -> str:
+        async def private() -> Endpoint:
+            return config.endpoint
+
+        nowhere = Endpoint(address="127.0.0.1:1")
+        async with (
+            serving(program, config, directory=run_directory),
+            ImageResolver(nowhere, private=private) as resolver,
+        ):
+            return (await resolver.pull(image, [docker_secret(password) for password in passwords])).image_id
+
+    digest = next(one for one in CATALOGUE if image in one.references).build().digest
+    assert asyncio.run(pull("course")) == f"{PRIVATE_DOMAIN}/team/app@{digest}"
+    assert asyncio.run(pull("wrong", "course")) == f"{PRIVATE_DOMAIN}/team/app@{digest}"
+    for passwords, why in (((), "no basic auth credentials"), (("wrong",), "401 Unauthorized")):
+        with pytest.raises(ImagePullDenied, match=why):
+            asyncio.run(pull(*passwords))
+
+
+def docker_secret(password: str) -> dict[str, Any]:
+    auths = {"auths": {PRIVATE_DOMAIN: {"username": "candidate", "password": password}}}
+    data = {".dockerconfigjson": base64.b64encode(json.dumps(auths).encode()).decode()}
+    return {"metadata": {"name": "login"}, "type": "kubernetes.io/dockerconfigjson", "data": data}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def test_a_registry_that_cannot_start_shows_its_own_words(program: Path, storage: Path, run_directory: Path) -> None:

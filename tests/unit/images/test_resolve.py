@@ -8,7 +8,8 @@ import pytest
 from lab.bouncer.reference import parse
 from lab.errors import LabError
 from lab.images.endpoint import Endpoint, stored_name
-from lab.images.resolve import Credentials, ImageResolver, InvalidImageName, node_name
+from lab.images.pull_secrets import Credentials
+from lab.images.resolve import ImageResolver, InvalidImageName, node_name
 
 DIGEST = f"sha256:{'a' * 64}"
 NOWHERE = Endpoint(address="registry.invalid:1")

@@ -1,0 +1,116 @@
+"""How the agent hands a Pod over: with its pull secrets, and only as it was last seen."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from lab.cluster.embedded import pod_agent
+from lab.cluster.embedded.api_client import ApiError
+from lab.cluster.embedded.memory import Memory
+from lab.cluster.embedded.pod_agent import PodAgent
+from lab.images.resolve import ImagePullDenied, ResolvedImage
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from lab.cluster.embedded.api_client import ApiClient
+    from lab.cluster.embedded.pod_publisher import PodPublisher
+    from lab.images.resolve import ImageResolver
+
+IMAGE = "private-registry.example/team/app:1.0"
+IMAGE_ID = f"private-registry.example/team/app@sha256:{'a' * 64}"
+SECRET = {"metadata": {"name": "login"}}
+
+
+class Cluster:
+    """An API server with one Pod and its Secrets, a registry that wants ``login``, and what was reported."""
+
+    def __init__(self, *, secrets: Mapping[str, dict[str, Any]], version: str = "7") -> None:
+        self._secrets, self.version = secrets, version
+        self.patches: list[dict[str, Any]] = []
+        self.events: list[str] = []
+
+    async def get(self, path: str) -> dict[str, Any]:
+        name = path.removeprefix("/api/v1/namespaces/default/secrets/")
+        if name not in self._secrets:
+            raise refusal(404)
+        return self._secrets[name]
+
+    async def patch(self, path: str, body: dict[str, Any], *, content_type: str) -> dict[str, Any]:
+        assert (path, content_type) == ("/api/v1/namespaces/default/pods/app/status", pod_agent._STRATEGIC)
+        if body["metadata"] != {"uid": "u", "resourceVersion": self.version}:
+            raise refusal(409)
+        self.patches.append(body["status"])
+        return pod(version="8") | {"status": body["status"]}
+
+    async def pull(self, image: str, secrets: Sequence[Mapping[str, Any]]) -> ResolvedImage:
+        if SECRET not in secrets:
+            raise ImagePullDenied("image-pull-denied", "no basic auth credentials", hint="-")
+        return ResolvedImage(written=image, name=image, image_id=IMAGE_ID, digest=IMAGE_ID.partition("@")[2])
+
+    def event(self, _pod: Mapping[str, Any], *, kind: str, reason: str, message: str) -> None:
+        self.events.append(f"{kind} {reason} {message}")
+
+
+def refusal(status: int) -> ApiError:
+    return ApiError(request="-", status=status, reason="", message="", body={})
+
+
+def pod(*, version: str = "7") -> dict[str, Any]:
+    return {
+        "metadata": {"name": "app", "namespace": "default", "uid": "u", "resourceVersion": version},
+        "spec": {"containers": [{"name": "app", "image": IMAGE}], "imagePullSecrets": [{"name": "login"}]},
+    }
+
+
+def agent_of(cluster: Cluster) -> PodAgent:
+    async def no_runner(_pod: Mapping[str, Any]) -> Any:
+        pytest.fail("this Pod is played")
+
+    return PodAgent(
+        cast("ApiClient", cluster),
+        node_name="node",
+        images=cast("ImageResolver", cluster),
+        is_workload=lambda _pod: False,
+        make_runner=no_runner,
+        publisher=cast("PodPublisher", cluster),
+        memory=Memory(),
+    )
+
+
+def test_an_image_is_pulled_with_the_secrets_that_its_pod_names() -> None:
+    cluster = Cluster(secrets={"login": SECRET})
+
+    assert asyncio.run(agent_of(cluster)._hand_over(pod())) == []
+    assert cluster.patches[0]["containerStatuses"][0]["imageID"] == IMAGE_ID
+    assert cluster.events == []
+
+
+def test_a_secret_that_is_not_there_is_told_in_the_kubelets_words_and_done_without() -> None:
+    cluster = Cluster(secrets={})
+
+    assert asyncio.run(agent_of(cluster)._hand_over(pod())) == [IMAGE]
+    assert cluster.patches[0]["containerStatuses"][0]["state"]["waiting"]["reason"] == "ErrImagePull"
+    (event,) = cluster.events
+    assert event == (
+        "Warning FailedToRetrieveImagePullSecret Unable to retrieve some image pull secrets (login); "
+        "attempting to pull the image may not succeed."
+    )
+
+
+def test_a_pod_that_has_changed_is_looked_at_again_before_anything_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(pod_agent, "_RETRY_S", 0)
+    cluster = Cluster(secrets={"login": SECRET}, version="8")
+    agent = agent_of(cluster)
+    views = iter([pod(version="7"), pod(version="8")])
+    monkeypatch.setattr(agent.informer, "get", lambda _namespace, _name: next(views))
+
+    asyncio.run(agent._play(pod(version="7")))
+
+    assert len(cluster.patches) == 1
+    assert next(views, None) is None
