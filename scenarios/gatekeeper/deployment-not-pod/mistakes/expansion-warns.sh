@@ -1,0 +1,41 @@
+# An expansion has an enforcement action of its own, which wins over that of the constraint.
+kubectl delete k8strustedimages deployment-trusted-images
+kubectl apply -f - <<'YAML'
+apiVersion: constraints.gatekeeper.sh/v1beta1
+kind: K8sTrustedImages
+metadata:
+  name: pod-trusted-images
+spec:
+  match:
+    kinds:
+      - apiGroups: [""]
+        kinds: ["Pod"]
+YAML
+
+pods=$(kubectl get pods -n gatekeeper-system -l gatekeeper.sh/system=yes -o name | wc -l)
+for pod in $(seq $((pods - 1)) -1 0); do
+  kubectl wait --for=jsonpath="{.status.byPod[$pod].enforced}"=true --timeout=60s k8strustedimages/pod-trusted-images
+done
+kubectl create deployment late --image=nginx -n shop
+kubectl wait --for=condition=ReplicaFailure --timeout=60s deployment/late -n shop
+
+kubectl apply -f - <<'YAML'
+apiVersion: expansion.gatekeeper.sh/v1beta1
+kind: ExpansionTemplate
+metadata:
+  name: expand-deployments
+spec:
+  applyTo:
+    - groups: ["apps"]
+      versions: ["v1"]
+      kinds: ["Deployment"]
+  templateSource: spec.template
+  generatedGVK:
+    group: ""
+    version: v1
+    kind: Pod
+  enforcementAction: warn
+YAML
+for pod in $(seq $((pods - 1)) -1 0); do
+  kubectl wait --for=jsonpath="{.status.byPod[$pod].observedGeneration}"=1 --timeout=60s expansiontemplate/expand-deployments
+done
