@@ -31,7 +31,8 @@ YAML
 kubectl wait --for=jsonpath='{.status.created}'=true --timeout=60s constrainttemplate/k8srequireddigests
 kubectl wait --for=create --timeout=60s crd/k8srequireddigests.constraints.gatekeeper.sh
 kubectl wait --for=condition=Established --timeout=60s crd/k8srequireddigests.constraints.gatekeeper.sh
-kubectl apply -f - <<'YAML'
+# Refused by each of Gatekeeper's Pods that has not heard of the template yet.
+until kubectl apply -f - <<'YAML'
 apiVersion: constraints.gatekeeper.sh/v1beta1
 kind: K8sRequiredDigests
 metadata:
@@ -42,3 +43,4 @@ spec:
       - apiGroups: ["apps"]
         kinds: ["Deployment"]
 YAML
+do sleep 0.2; done

@@ -30,7 +30,8 @@ kubectl wait --for=jsonpath='{.status.created}'=true --timeout=60s constrainttem
 kubectl wait --for=create --timeout=60s crd/k8strustedimages.constraints.gatekeeper.sh
 kubectl wait --for=condition=Established --timeout=60s crd/k8strustedimages.constraints.gatekeeper.sh
 
-kubectl apply -f - <<'YAML'
+# Refused by each of Gatekeeper's Pods that has not heard of the template yet.
+until kubectl apply -f - <<'YAML'
 apiVersion: constraints.gatekeeper.sh/v1beta1
 kind: K8sTrustedImages
 metadata:
@@ -41,3 +42,4 @@ spec:
       - apiGroups: [""]
         kinds: ["Pod"]
 YAML
+do sleep 0.2; done
