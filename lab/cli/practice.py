@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 INSIDE_VARIABLE = "LAB_INSIDE"
 """Set where a command was typed on a lab's node; there is a shell already."""
 
-DEFAULT_PATIENCE_S = 1.0
+DEFAULT_PATIENCE_S = 0.5
 """Who asks to be graded has mostly waited already; a change that takes longer is told, and asked about again."""
 
 _yes_option = click.option("--yes", is_flag=True, help="Do not ask first.")

@@ -186,7 +186,7 @@ def test_check_ends_with_0_for_full_points_only(start: Lab, run: Lab, engine: En
     assert "      feedback It is not done.\n" in failed.stdout
     assert "0 of 1 points  first" in failed.stdout
     assert "1 of 1 points  first" in passed.stdout
-    assert engine.patience_s == 1.0
+    assert engine.patience_s == 0.5
 
 
 def test_check_hands_on_how_long_to_wait(start: Lab, run: Lab, engine: Engine) -> None:
