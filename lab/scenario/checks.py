@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE_S = 0.1
 LONGEST_PAUSE_S = 1.0
+LONGEST_PAUSE_OF_WAITS_S = 0.25
+"""A start state is waited for by a person, and what it waits for mostly comes within seconds."""
 
 
 def run_check(check: Check, context: Context, *, deadline: float) -> CheckResult:
@@ -30,7 +32,7 @@ def run_check(check: Check, context: Context, *, deadline: float) -> CheckResult
         deadline: on the context's clock.
     """
     began = context.clock()
-    sighting, attempts, first_s = _until_pass(check, context, deadline)
+    sighting, attempts, first_s = _until_pass(check, context, deadline, longest_pause_s=LONGEST_PAUSE_S)
     duration = context.clock() - began
     return CheckResult(
         id=check.id,
@@ -55,7 +57,8 @@ def run_wait(wait: Wait, context: Context) -> None:
     Raises:
         WaitError: it did not come true.
     """
-    sighting, _, _ = _until_pass(wait, context, context.clock() + wait.timeout_seconds)
+    deadline = context.clock() + wait.timeout_seconds
+    sighting, _, _ = _until_pass(wait, context, deadline, longest_pause_s=LONGEST_PAUSE_OF_WAITS_S)
     if sighting.outcome is not Outcome.PASS:
         seen = [f"{m.what}: {m.actual} (must be {m.expected})" for m in sighting.mismatches] or [sighting.problem]
         raise WaitError(
@@ -74,7 +77,9 @@ def choose(rules: Sequence[FeedbackRule], facts: Mapping[str, str]) -> Feedback:
     return Feedback(id=rules[-1].id, text=rules[-1].say)
 
 
-def _until_pass(step: Verbs, context: Context, deadline: float) -> tuple[Sighting, int, float]:
+def _until_pass(
+    step: Verbs, context: Context, deadline: float, *, longest_pause_s: float
+) -> tuple[Sighting, int, float]:
     """The last sighting, how many there were, and how long the first one took."""
     attempts, pause, first_s = 0, FIRST_PAUSE_S, 0.0
     while True:
@@ -86,7 +91,7 @@ def _until_pass(step: Verbs, context: Context, deadline: float) -> tuple[Sightin
         if sighting.outcome is Outcome.PASS or context.clock() + pause > deadline:
             return sighting, attempts, first_s
         context.pause(pause)
-        pause = min(pause * 2, LONGEST_PAUSE_S)
+        pause = min(pause * 2, longest_pause_s)
 
 
 def _sight(step: Verbs, context: Context) -> Sighting:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from lab.cluster.protocol import ExecResult
+from lab.scenario.checks import run_wait
 from lab.scenario.load import load
 from lab.scenario.plan import Mode
 from lab.scenario.result import Outcome
 from lab.scenario.run import plan_for, run_scenario, start_scenario
+from lab.scenario.schema.scenario import Wait
 
 if TYPE_CHECKING:
     from lab.cluster.protocol import ApiServerStatus
     from lab.scenario.load import Scenario
     from lab.scenario.result import CheckResult
-    from tests.unit.scenario.conftest import FakeSnapshotCluster, Write
+    from lab.scenario.sighting import Context
+    from tests.unit.scenario.conftest import Clock, FakeSnapshotCluster, Write
 
 PATIENT = ("    points: 3\n", "    points: 3\n    withinSeconds: 600\n")
 
@@ -64,3 +68,12 @@ def test_a_lab_that_just_came_up_in_the_start_state_is_not_put_back(
     assert cluster.actions == []
     start_scenario(scenario, cluster, progress=lambda _: None, transport=cluster.api)
     assert cluster.actions == ["reset enforced+bouncer"]
+
+
+def test_a_condition_of_the_start_state_is_noticed_soon_after_it_has_come_true(context: Context, clock: Clock) -> None:
+    wait = Wait.model_validate_json('{"title": "it", "exec": {"command": ["true"]}, "timeoutSeconds": 60}')
+    cluster = cast("FakeSnapshotCluster", context.cluster)
+    cluster.on_exec = lambda argv: ExecResult(argv=tuple(argv), exit_code=int(clock() < 10.0), stdout="", stderr="")
+    run_wait(wait, context)
+
+    assert 10.0 <= clock() <= 10.25
