@@ -112,8 +112,12 @@ def _apply(manifest: dict[str, Any], context: Context) -> None:
 
 
 def _comes_yet(error: LabError) -> bool:
-    """Whether the kind is only not served yet, or one of Gatekeeper's Pods has not heard of its template yet."""
-    return error.code == KIND_NOT_SERVED or "missing ConstraintTemplate" in error.message
+    """Whether the kind is only not served yet, or one of Gatekeeper's Pods is late.
+
+    It has not heard of the template yet; or it is ready, and its webhook listens only a moment later.
+    """
+    late = ("missing ConstraintTemplate", 'failed calling webhook "check-ignore-label.gatekeeper.sh"')
+    return error.code == KIND_NOT_SERVED or any(text in error.message for text in late)
 
 
 def _settle(context: Context, wanted: str) -> None:

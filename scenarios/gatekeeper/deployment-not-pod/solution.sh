@@ -13,9 +13,8 @@ YAML
 
 # Each of Gatekeeper's Pods reports when it has the constraint, in a list; one that has not would let Pods in.
 pods=$(kubectl get pods -n gatekeeper-system -l gatekeeper.sh/system=yes -o name | wc -l)
-for pod in $(seq $((pods - 1)) -1 0); do
-  kubectl wait --for=jsonpath="{.status.byPod[$pod].enforced}"=true --timeout=60s k8strustedimages/pod-trusted-images
-done
+until [ "$(kubectl get k8strustedimages pod-trusted-images -o jsonpath='{.status.byPod[*].enforced}' | wc -w)" = "$pods" ]
+do sleep 0.2; done
 
 kubectl create deployment late --image=nginx -n shop
 kubectl wait --for=condition=ReplicaFailure --timeout=60s deployment/late -n shop

@@ -281,13 +281,22 @@ def test_a_file_of_the_start_state_can_be_what_the_lab_has_pinned(
     assert cluster.files == {"/root/gatekeeper.yaml": b"kind: Namespace\n"}
 
 
-def test_a_constraint_is_applied_again_until_gatekeeper_has_heard_of_its_template(
-    with_start: Scenario, cluster: FakeSnapshotCluster, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "denial",
+    [
+        (
+            'admission webhook "validation.gatekeeper.sh" denied the request: missing ConstraintTemplate: '
+            'template "x" not found'
+        ),
+        (
+            'Internal error occurred: failed calling webhook "check-ignore-label.gatekeeper.sh": failed to call '
+            "webhook: dial tcp 10.96.254.30:443: connect: connection reset by peer"
+        ),
+    ],
+)
+def test_a_start_manifest_is_applied_again_while_one_of_gatekeepers_pods_is_late(
+    with_start: Scenario, cluster: FakeSnapshotCluster, monkeypatch: pytest.MonkeyPatch, denial: str
 ) -> None:
-    denial = (
-        'admission webhook "validation.gatekeeper.sh" denied the request: missing ConstraintTemplate: template "x" not '
-        "found"
-    )
     answers = [cluster.api.status(denial), cluster.api.status(denial), cluster.api.reply({})]
     send = cluster.api.send
 
