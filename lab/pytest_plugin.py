@@ -46,6 +46,7 @@ _LAB: pytest.StashKey[SessionLab] = pytest.StashKey()
 _LEDGER: pytest.StashKey[Path] = pytest.StashKey()
 
 _ANY_STATE = "any"
+_TRIED_TWICE = "lab_tried_twice"
 _MARKERS = (
     "lab_state(key): the start state that the test needs, such as 'off' or 'enforced+bouncer'; 'any': it makes its own",
     "xdist_group(name): tests that pytest-xdist runs in one worker (pytest-xdist declares it too, where it is there)",
@@ -130,7 +131,9 @@ def pytest_runtest_teardown(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say which labs were left running."""
+    """Say which scenarios had to be tried twice, and which labs were left running."""
+    for name in _tried_twice(terminalreporter):
+        terminalreporter.write_line(f"the scenario {name} could not run at first and was tried twice")
     if not config.getoption("--lab-keep"):
         return
     names = [lab.settings.name for lab in [config.stash.get(_LAB, None)] if lab is not None and lab.is_left_running]
@@ -138,6 +141,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         names += sorted(entry.name for entry in config.stash[_LEDGER].iterdir())
     for name in names:
         terminalreporter.write_line(f"the lab {name} was left running; `lab down --name {name}` takes it down")
+
+
+def _tried_twice(terminalreporter: pytest.TerminalReporter) -> list[str]:
+    reports = [report for group in terminalreporter.stats.values() for report in group]
+    properties = [pair for report in reports for pair in getattr(report, "user_properties", ())]
+    return sorted({str(value) for name, value in properties if name == _TRIED_TWICE})
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -227,8 +236,9 @@ def lab_probe(request: pytest.FixtureRequest, lab_cluster: Cluster) -> SendProbe
 def lab_scenario(request: pytest.FixtureRequest) -> CaseRun:
     """A case of a scenario, run: the test has to call its ``verify()``.
 
-    A test that asks for this runs once for each case of each scenario. A case that could not run is an error of this
-    fixture, one that the backend cannot hold is skipped; whether the others passed is for the test to say.
+    A test that asks for this runs once for each case of each scenario. A case that could not run is tried once more
+    from a fresh start state, and the session's summary names it; then it is an error of this fixture. One that the
+    backend cannot hold is skipped; whether the others passed is for the test to say, and no verdict is asked twice.
     """
     from lab.scenario.result import Outcome  # noqa: PLC0415
     from lab.testing.scenarios import explain, reason_to_skip, run_case  # noqa: PLC0415
@@ -244,6 +254,11 @@ def lab_scenario(request: pytest.FixtureRequest) -> CaseRun:
     lab.mark_changed()
     passed_after_s = lab.passed_after_s.setdefault(case.scenario.name, {})
     run = run_case(case, cluster, passed_after_s=passed_after_s, tell=_tell)
+    if run.result.outcome is Outcome.ERROR:
+        _tell(explain(run.result))
+        _tell(f"{case.id} could not run and is tried once more")
+        request.node.user_properties.append((_TRIED_TWICE, case.id))
+        run = run_case(case, cluster, passed_after_s=passed_after_s, tell=_tell)
     if run.result.bundle is not None:
         request.node.user_properties.append(("lab_bundle", str(run.result.bundle)))
     if run.result.outcome is Outcome.ERROR:
