@@ -74,14 +74,7 @@ class ControlServer:
             operation = self._operations[request["operation"]]
             return {"result": await operation(request.get("arguments", {}), progress)}
         except LabError as error:
-            return {
-                "error": {
-                    "code": error.code,
-                    "message": error.message,
-                    "hint": error.hint,
-                    "context": error.context,
-                }
-            }
+            return error_answer(error)
         except Exception as error:  # noqa: BLE001 - the supervisor must outlive a defect of one operation
             return {
                 "error": {
@@ -91,6 +84,11 @@ class ControlServer:
                     "context": {},
                 }
             }
+
+
+def error_answer(error: LabError) -> dict[str, Any]:
+    """A `LabError` taken apart, as an answer; `call` puts it together again."""
+    return {"error": {"code": error.code, "message": error.message, "hint": error.hint, "context": error.context}}
 
 
 def call(

@@ -25,7 +25,7 @@ from typing import Any
 from lab.cluster.embedded import namespaces, node_root
 from lab.cluster.embedded.addresses import API_SERVER_PORT
 from lab.cluster.embedded.children import Children
-from lab.cluster.embedded.control import ControlServer
+from lab.cluster.embedded.control import ControlServer, error_answer
 from lab.cluster.embedded.exec_server import ExecServer
 from lab.cluster.embedded.layout import INSIDE, LabLayout, LabSettings
 from lab.cluster.embedded.node import Node
@@ -51,7 +51,7 @@ def main() -> None:
     try:
         namespaces.create()
     except LabError as error:
-        _tell(sys.stdout.fileno(), _as_json(error))
+        _tell(sys.stdout.fileno(), error_answer(error))
         return
     reader, writer = os.pipe()
     held, release = os.pipe()
@@ -81,7 +81,7 @@ def main() -> None:
             hint="see the end of its log (in the context) and report it",
             context={"log": _tail(layout.logs / "supervisor.log")},
         )
-        sys.stdout.write(json.dumps(_as_json(lost)) + "\n")
+        sys.stdout.write(json.dumps(error_answer(lost)) + "\n")
 
 
 def _become_init(layout: LabLayout, listener: int, report: int) -> None:
@@ -102,11 +102,11 @@ def _become_init(layout: LabLayout, listener: int, report: int) -> None:
         code = 0
     except LabError as error:
         log.exception("the node could not be started")
-        _tell(report, _as_json(error))
+        _tell(report, error_answer(error))
     except BaseException as error:  # PID 1 has nobody to raise to
         log.exception("the supervisor failed")
         failure = LabError("supervisor-defect", f"the supervisor failed: {error!r}", hint="please report it")
-        _tell(report, _as_json(failure))
+        _tell(report, error_answer(failure))
     finally:
         logging.shutdown()
         os._exit(code)
@@ -143,10 +143,6 @@ def _remember(layout: LabLayout, pid: int) -> None:
     temporary = layout.supervisor_file.with_suffix(".tmp")
     temporary.write_text(json.dumps(document))
     temporary.replace(layout.supervisor_file)
-
-
-def _as_json(error: LabError) -> dict[str, Any]:
-    return {"error": {"code": error.code, "message": error.message, "hint": error.hint, "context": error.context}}
 
 
 def _tell(descriptor: int, message: dict[str, Any]) -> None:
