@@ -1,8 +1,8 @@
 """What the lab asks of a backend, so that a scenario does not know which one it runs on.
 
 `Cluster` is what every backend can do. What only some can do is a separate, optional protocol (`Snapshots`,
-`ImageLoading`), asked for with ``isinstance``. One contract test (tests/e2e/test_cluster_contract.py) runs against
-every backend.
+`Checkpoints`, `ImageLoading`), asked for with ``isinstance``. One contract test (tests/e2e/test_cluster_contract.py)
+runs against every backend.
 """
 
 from __future__ import annotations
@@ -238,6 +238,26 @@ class Snapshots(Protocol):
 
     def reset(self, state: StartState, *, progress: Callable[[str], None]) -> None:
         """Put a start state back; returns when its first probe gives its verdict again."""
+
+
+@runtime_checkable
+class Checkpoints(Protocol):
+    """A backend that can remember a running cluster, and go back to it in less time than a reset takes."""
+
+    def checkpoint(self, label: str, facts: Mapping[str, str]) -> None:
+        """Remember the cluster as it is now, under a label and with some facts; only the latest few are kept.
+
+        Raises:
+            LabError: it could not be read.
+        """
+
+    def rewind(self, label: str) -> Mapping[str, str] | None:
+        """Go back to what was remembered.
+
+        Returns:
+            The facts; None when nothing is remembered under that label, or there is no sure way back: then a start
+            state has to be put back.
+        """
 
 
 @runtime_checkable

@@ -14,10 +14,10 @@ from lab.errors import InputError, LabError
 from lab.matrix.consequences import consequence_of
 from lab.matrix.model import Cell, Consequence, Finding, finding_of
 from lab.matrix.requests import probe_of
+from lab.scenario import start
 from lab.scenario.api import Request
 from lab.scenario.result import Observed, Outcome, PhaseKind, PhaseResult, Verdict
 from lab.scenario.run import Event, EventKind, context_of
-from lab.scenario.start import prepare, put_back
 from lab.scenario.verbs import probe as probe_verb
 from lab.scenario.verbs.request import as_typed
 
@@ -85,11 +85,12 @@ def measure(
     def tell(text: str) -> None:
         on_event(Event(kind=EventKind.PROGRESS, scenario=scenario.name, text=text))
 
-    if not fresh:
-        put_back(cluster, scenario.document.start.state, progress=tell)
+    def new_context() -> Context:
+        return context_of(scenario, cluster, pause=pause)
+
     tell("making its policy")
-    context = context_of(scenario, cluster, pause=pause)
-    prepare(context, progress=tell)
+    start.make(scenario, cluster, new_context, fresh=fresh, progress=tell)
+    context = new_context()
     cells = []
     for number, row in enumerate(rows, start=1):
         tell(f"{number}/{len(rows)}, {row.operation} {row.workload}, {row.place}")

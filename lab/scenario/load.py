@@ -6,6 +6,7 @@ Every fault of every file is told at once, each with file, line and path.
 from __future__ import annotations
 
 import difflib
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,14 @@ class Scenario:
     def text(self, file: str) -> str:
         """The content of a file that it names (validated when it was loaded)."""
         return (self.directory / file).read_text(encoding="utf-8")
+
+    @property
+    def fingerprint(self) -> str:
+        """A digest of all its files as they are now, 16 hexadecimal digits."""
+        digest = hashlib.sha256()
+        for file in sorted(path for path in self.directory.rglob("*") if path.is_file()):
+            digest.update(f"{file.relative_to(self.directory)}\0".encode() + file.read_bytes() + b"\0")
+        return digest.hexdigest()[:16]
 
 
 def discover(root: Path) -> tuple[Path, ...]:

@@ -12,16 +12,17 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from lab.cluster.protocol import Capability, Snapshots
+from lab.cluster.protocol import Snapshots
 from lab.errors import LabError
+from lab.scenario import start
 from lab.scenario.api import Api, KubeconfigTransport
 from lab.scenario.bundle import write_bundle
 from lab.scenario.checks import run_check
 from lab.scenario.evidence import AuditLog, BouncerRecord
 from lab.scenario.plan import Mode, Phase, Plan, plan
 from lab.scenario.result import CheckResult, Outcome, PhaseKind, PhaseResult, ScenarioResult, worst
+from lab.scenario.settling import come_to_rest
 from lab.scenario.sighting import Context
-from lab.scenario.start import API_SERVER_WAIT_S, prepare, put_back, run_script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +38,12 @@ SETTLED_FACTOR = 3.0
 SETTLED_MIN_S = 1.0
 """A mistake counts as found when its check still fails after this many times the time in which the solution passed it,
 and after this many seconds at least: longer only waits for nothing."""
+
+
+TAKES_HOLD_S = 5.0
+AGAIN_S = 0.2
+"""A check that passes in spite of a mistake is looked at again, every so many seconds, for so long: what the mistake
+spoils may hold for a moment yet, because a policy takes effect a moment after it is made."""
 
 
 class EventKind(StrEnum):
@@ -110,9 +117,11 @@ def start_scenario(
     Raises:
         LabError: the start state could not be made.
     """
-    if not fresh:
-        put_back(cluster, scenario.document.start.state, progress=progress)
-    return prepare(context_of(scenario, cluster, transport), progress=progress)
+
+    def new_context() -> Context:
+        return context_of(scenario, cluster, transport)
+
+    return start.make(scenario, cluster, new_context, fresh=fresh, progress=progress)
 
 
 def run_scenario(
@@ -275,41 +284,34 @@ class _Run:
                 self._act(solution.script, context, timeout_s=solution.timeout_seconds)
                 result = self._graded(phase, context)
             case _:
-                self._come_to_rest()
+                self._come_to_rest(context)
                 result = self._graded(phase, context)
         return replace(result, setup_s=setup_s, waited_s=sum(check.waited_s for check in result.checks))
 
     def _start(self) -> None:
         """Make the start state; if it cannot be made, what builds on it cannot run either."""
         self._unprepared = "the start state could not be made"
-        state = self._scenario.document.start.state
 
         def progress(text: str) -> None:
             self._tell(EventKind.PROGRESS, text=text)
 
-        if not self._fresh:
-            put_back(self._cluster, state, progress=progress)
-        self._fresh = False
-        self._captures = prepare(self._new_context(), progress=progress)
+        fresh, self._fresh = self._fresh, False
+        self._captures = start.make(self._scenario, self._cluster, self._new_context, fresh=fresh, progress=progress)
         self._unprepared = ""
 
     def _new_context(self) -> Context:
         return context_of(self._scenario, self._cluster, self._transport, captures=self._captures, pause=self._pause)
 
     def _act(self, script: str, context: Context, *, timeout_s: float) -> None:
-        """Run what a person would do, and let the API server come to rest."""
+        """Run what a person would do, and let the cluster come to rest."""
         self._tell(EventKind.PROGRESS, text=f"running {script}")
-        run_script(script, context, timeout_s=timeout_s)
-        self._come_to_rest()
+        start.run_script(script, context, timeout_s=timeout_s)
+        self._come_to_rest(context)
 
-    def _come_to_rest(self) -> None:
-        """Wait until the API server runs what its manifest says, or has failed; the checks then say which."""
-        if Capability.NODE_FILES not in self._cluster.capabilities:
-            return
-        try:
-            self._cluster.wait_api_server(timeout_s=API_SERVER_WAIT_S)
-        except LabError as error:
-            self._tell(EventKind.PROGRESS, text=f"the API server did not come back: {error.message}")
+    def _come_to_rest(self, context: Context) -> None:
+        come_to_rest(
+            context, patience_s=self._patience_s, progress=lambda text: self._tell(EventKind.PROGRESS, text=text)
+        )
 
     def _untouched(self, phase: Phase, context: Context) -> PhaseResult:
         """The start state must not solve the task, and must have what the task must not lose."""
@@ -358,7 +360,12 @@ class _Run:
         patience_s = check.within_seconds
         if check.id in self._passed_after_s:
             patience_s = min(patience_s, max(SETTLED_MIN_S, SETTLED_FACTOR * self._passed_after_s[check.id]))
-        result = self._check(check, context, deadline=context.clock() + patience_s)
+        began = context.clock()
+        result = run_check(check, context, deadline=began + patience_s)
+        while result.outcome is Outcome.PASS and context.clock() < began + TAKES_HOLD_S:
+            context.pause(AGAIN_S)
+            result = run_check(check, context, deadline=context.clock())
+        self._tell(EventKind.CHECK_FINISHED, check=result)
         outcome, problem = _found(mistake, result)
         return PhaseResult(kind=phase.kind, name=phase.name, outcome=outcome, checks=(result,), problem=problem)
 

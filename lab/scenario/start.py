@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from lab.cluster.protocol import Capability, ImageLoading, Snapshots
+from lab.cluster.protocol import Capability, Checkpoints, ImageLoading, Snapshots
 from lab.components import Components
 from lab.errors import LabError, WaitError
 from lab.paths import LabPaths
@@ -14,6 +14,7 @@ from lab.scenario.api import KIND_NOT_SERVED
 from lab.scenario.checks import run_wait
 from lab.scenario.compare import as_text
 from lab.scenario.evidence import POLL_S
+from lab.scenario.settling import API_SERVER_WAIT_S, POLICIES_WAIT_S, wait_policies
 from lab.scenario.verbs import exec as exec_verb
 from lab.scenario.verbs.request import manifests_in
 from lab.scenario.verbs.resource import select
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lab.cluster.protocol import Cluster, StartState
+    from lab.scenario.load import Scenario
     from lab.scenario.schema.scenario import Capture, StartFile
     from lab.scenario.sighting import Context
 
-API_SERVER_WAIT_S = 60.0
 KIND_WAIT_S = 30.0
 SCRIPT_TIMEOUT_S = 120.0
 
@@ -42,19 +43,47 @@ def put_back(cluster: Cluster, state: StartState, *, progress: Callable[[str], N
         cluster.up(state, progress=progress)
 
 
-def prepare(context: Context, *, progress: Callable[[str], None]) -> dict[str, str]:
-    """Make what a scenario adds to its start state, in the order in which its file lists it.
+def make(
+    scenario: Scenario,
+    cluster: Cluster,
+    new_context: Callable[[], Context],
+    *,
+    fresh: bool,
+    progress: Callable[[str], None],
+) -> dict[str, str]:
+    """Make the start state of a scenario; a backend that has made it before goes back to it.
 
     Args:
-        context: the scenario and its cluster.
+        scenario: the scenario.
+        cluster: where; it is running.
+        new_context: makes what the verbs work with; called once the cluster has gone back.
+        fresh: the cluster has just been brought up in the state to start from.
         progress: told each step of what takes long.
 
     Returns:
         The captured values by name.
 
     Raises:
-        LabError: some of it could not be made.
+        LabError: it could not be made.
     """
+    start = scenario.document.start
+    label = f"scenario {scenario.fingerprint}"
+    if not fresh and isinstance(cluster, Checkpoints) and (captures := cluster.rewind(label)) is not None:
+        context = new_context()
+        _settle(context, start.api_server)
+        for wait in start.waits:
+            run_wait(wait, context)
+        return dict(captures)
+    if not fresh:
+        put_back(cluster, start.state, progress=progress)
+    captures = _prepare(new_context(), progress=progress)
+    if isinstance(cluster, Checkpoints):
+        cluster.checkpoint(label, captures)
+    return captures
+
+
+def _prepare(context: Context, *, progress: Callable[[str], None]) -> dict[str, str]:
+    """Make what a scenario adds to its start state, in the order in which its file lists it."""
     start = context.scenario.document.start
     if start.images and isinstance(context.cluster, ImageLoading):
         context.cluster.load_images(start.images, progress=progress)
@@ -67,6 +96,8 @@ def prepare(context: Context, *, progress: Callable[[str], None]) -> dict[str, s
         run_script(name, context, timeout_s=SCRIPT_TIMEOUT_S)
     if start.files or start.scripts:
         _settle(context, start.api_server)
+    if start.api_server == "running":
+        wait_policies(context, timeout_s=POLICIES_WAIT_S)
     for wait in start.waits:
         run_wait(wait, context)
     return {capture.name: _captured(capture, context) for capture in start.captures}

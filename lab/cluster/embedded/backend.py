@@ -41,10 +41,11 @@ _BOOT_STATE = StartState(image_policy=ImagePolicy.OPEN)
 _FIRST_VERDICT_S = 90.0
 _BOOTSTRAP_S = 180.0
 _CALL_S = 30.0
+_REWIND_S = 60.0
 
 
 class EmbeddedCluster:
-    """One lab of the embedded backend; implements `Cluster`, `Snapshots` and `ImageLoading`.
+    """One lab of the embedded backend; implements `Cluster`, `Snapshots`, `Checkpoints` and `ImageLoading`.
 
     Args:
         name: the lab's name.
@@ -107,6 +108,15 @@ class EmbeddedCluster:
             self._supervisor.require()
             self._put_back(state, progress=progress)
 
+    def checkpoint(self, label: str, facts: Mapping[str, str]) -> None:
+        """Remember the cluster as it is now."""
+        self._remember(label, self._settings().state, facts)
+
+    def rewind(self, label: str) -> Mapping[str, str] | None:
+        """Go back to what was remembered, without stopping the cluster."""
+        with self._exclusive(lambda _: None):
+            return self._rewind(label)
+
     def load_images(self, images: Sequence[str], *, progress: Callable[[str], None]) -> None:
         """Fetch the programs of images that the lab was made without."""
         from lab.cluster.embedded.programs import component_of  # noqa: PLC0415 - only some scenarios need it
@@ -129,11 +139,12 @@ class EmbeddedCluster:
             with family.building():
                 if family.find(state.key) is None:
                     self._build(state, settings, family, progress=progress)
+                    self._stands(state)
                     return
         family.restore(state.key, self._layout.root)
         progress(f"starting from the template of state {state.key}")
         self._supervisor.start()
-        self._first_verdict(state)
+        self._stands(state)
 
     def _build(
         self, state: StartState, settings: LabSettings, family: TemplateFamily, *, progress: Callable[[str], None]
@@ -169,6 +180,29 @@ class EmbeddedCluster:
         self._first_verdict(state)
 
     def _put_back(self, state: StartState, *, progress: Callable[[str], None]) -> None:
+        if self._rewind(_label(state)) is None:
+            self._start_again(state, progress=progress)
+        self._stands(state)
+
+    def _rewind(self, label: str) -> Mapping[str, str] | None:
+        remembered = self._call("rewind", arguments={"label": label}, timeout_s=_REWIND_S)
+        if remembered is None:
+            return None
+        state = StartState.from_key(remembered["state"])
+        making.with_state(self._settings(), state).save(self._layout.settings_file)
+        facts: Mapping[str, str] = remembered["facts"]
+        return facts
+
+    def _remember(self, label: str, state: StartState, facts: Mapping[str, str]) -> None:
+        self._call("checkpoint", arguments={"label": label, "kept": {"state": state.key, "facts": dict(facts)}})
+
+    def _stands(self, state: StartState) -> None:
+        """Wait until a start state holds, and remember it."""
+        self._first_verdict(state)
+        self._remember(_label(state), state, {})
+
+    def _start_again(self, state: StartState, *, progress: Callable[[str], None]) -> None:
+        """Stop the cluster and start it from the template of a state."""
         settings = self._settings()
         family = self._family(settings)
         known = family.find(state.key)
@@ -183,8 +217,6 @@ class EmbeddedCluster:
             self._call("thaw")
             if known is None:
                 self._converge(state, family, progress=progress)
-            else:
-                self._first_verdict(state)
 
     def _first_verdict(self, state: StartState) -> None:
         arguments = {"state": state.key, "timeout_s": _FIRST_VERDICT_S}
@@ -366,6 +398,11 @@ class EmbeddedCluster:
         kept = self._paths.state / "failed" / f"{self.name}-{time.strftime('%Y%m%d-%H%M%S')}"
         self.collect_logs(kept)
         return kept
+
+
+def _label(state: StartState) -> str:
+    """The checkpoint of a start state."""
+    return f"state {state.key}"
 
 
 def _api_server_status(answer: Mapping[str, Any]) -> ApiServerStatus:

@@ -237,7 +237,7 @@ class ClusterLink:
             mirrors = {static.pod["metadata"]["name"] for static, _ in self._static_pods.runners}
             is_mirror = MIRROR_ANNOTATION in (pod["metadata"].get("annotations") or {})
             if is_mirror and pod["metadata"]["name"] not in mirrors:
-                self.publisher.confirm_deletion(pod)
+                self.publisher.remove(pod)
 
     async def _make_workload_runner(self, pod: Mapping[str, Any]) -> PodRunner:
         await self.services.services.synced.wait()  # the service variables are part of the environment

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.cluster.embedded import memory, network
 from lab.cluster.embedded.addresses import DNS_PORT, NODE_RESOLVER_IP
+from lab.cluster.embedded.checkpoints import Checkpoints
 from lab.cluster.embedded.cluster_link import KUBERNETES, ClusterLink, report_failure
 from lab.cluster.embedded.node_services import NodeService
 from lab.cluster.embedded.pod_runner import PodRunner
@@ -82,6 +83,7 @@ class Node:
             memory=lambda: self.link.memory,
             services=lambda: tuple(self.link.services.services.objects.values()),
         )
+        self.checkpoints = Checkpoints(self, settings.extra_mounts)
 
     @property
     def frozen(self) -> bool:
@@ -112,6 +114,7 @@ class Node:
 
     async def thaw(self) -> None:
         """Start the cluster from the files that there are; returns before it answers."""
+        self.checkpoints.forget()
         self.worlds.forget_failures()
         self._run(self.static_pods.run())
         await asyncio.sleep(0)  # the static pods start; what follows can be done while they do

@@ -52,6 +52,8 @@ class Operations:
             "wait-first-verdict": self.wait_first_verdict,
             "freeze": self.freeze,
             "thaw": self.thaw,
+            "checkpoint": self.checkpoint,
+            "rewind": self.rewind,
             "stop": self.stop,
         }
 
@@ -119,6 +121,14 @@ class Operations:
         """Start the cluster again."""
         if self._node.frozen:
             await self._node.thaw()
+
+    async def checkpoint(self, arguments: Mapping[str, Any], _: Callable[[str], None]) -> None:
+        """Remember the cluster as it is."""
+        await self._node.checkpoints.take(arguments["label"], arguments["kept"])
+
+    async def rewind(self, arguments: Mapping[str, Any], _: Callable[[str], None]) -> Any:
+        """Go back to what was remembered; None when that cannot be done without stopping the cluster."""
+        return await self._node.checkpoints.rewind(arguments["label"])
 
     async def stop(self, _: Mapping[str, Any], __: Callable[[str], None]) -> None:
         """End the supervisor, and with it everything in the lab."""

@@ -18,8 +18,10 @@ from lab.cluster.embedded import kwok_stages
 from lab.cluster.embedded.api_client import ApiError, ApiUnavailable
 from lab.cluster.embedded.backoff import IMAGE_PULLS, Backoff
 from lab.cluster.embedded.informer import Informer
+from lab.cluster.embedded.pod_environment import environment_references
 from lab.cluster.embedded.pod_publisher import MIRROR_ANNOTATION
 from lab.cluster.embedded.pod_status import Waiting, image_pull_back_off, image_pull_failed
+from lab.cluster.embedded.pod_volumes import volume_references
 from lab.images.resolve import ImagePullError
 
 if TYPE_CHECKING:
@@ -90,6 +92,18 @@ class PodAgent:
         starting = any(name.startswith("start ") for name in self._tasks)
         return self.informer.synced.is_set() and not starting and all(one.ready for one in self._runners.values())
 
+    def is_configured_by(self, uid: str, path: str) -> bool:
+        """Whether a workload Pod has an object as a volume or in its environment: ``secrets/default/tls``."""
+        pod = self._runners[uid].pod
+        namespace = pod["metadata"]["namespace"]
+        return path in {f"{collection}/{namespace}/{name}" for collection, name in _references(pod["spec"])}
+
+    async def begin_anew(self, uid: str) -> None:
+        """End a workload Pod's containers and start them again, as if the Pod had just been bound to the node."""
+        runner = self._runners.pop(uid)
+        await runner.stop(grace_s=0)
+        await self._start(dict(runner.pod))
+
     async def run(self) -> None:
         """Follow the node's Pods until cancelled."""
         await self.informer.run()
@@ -125,6 +139,8 @@ class PodAgent:
             self._task(f"start {uid}", self._start(pod))
 
     async def _start(self, pod: dict[str, Any]) -> None:
+        if end := self._tasks.get(f"end {pod['metadata']['uid']}"):  # it is there again (see `checkpoints`)
+            await asyncio.wait({end})
         runner = await self._make_runner(pod)
         self._runners[pod["metadata"]["uid"]] = runner
         runner.start()
@@ -238,3 +254,12 @@ class PodAgent:
             del self._tasks[name]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("%s failed", name, exc_info=error)
+
+
+def _references(spec: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """The Secrets and ConfigMaps that a Pod is configured by: collection and name."""
+    found = {reference for volume in spec.get("volumes") or () for reference in volume_references(volume)}
+    for container in (*(spec.get("initContainers") or ()), *spec["containers"]):
+        secrets, config_maps = environment_references(container)
+        found |= {("secrets", name) for name in secrets} | {("configmaps", name) for name in config_maps}
+    return found

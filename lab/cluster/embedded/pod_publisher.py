@@ -130,12 +130,23 @@ class PodPublisher:
         self._publisher.publish(f"status of pod {_path(pod)}", write)
 
     def confirm_deletion(self, pod: Mapping[str, Any]) -> None:
-        """Have a Pod whose containers have ended removed for good."""
+        """Have a Pod whose containers have ended removed for good, unless a rewind has brought it back by then."""
+        metadata = pod["metadata"]
+
+        async def write() -> None:
+            known = self._known(metadata["namespace"], metadata["name"])
+            if known is not None and known["metadata"]["uid"] == metadata["uid"] and _is_ending(known):
+                await self._delete(known, resourceVersion=known["metadata"]["resourceVersion"])
+
+        self._publisher.publish(f"deletion of pod {_path(pod)}", write)
+
+    def remove(self, pod: Mapping[str, Any]) -> None:
+        """Have a Pod removed that nothing stands behind."""
 
         async def write() -> None:
             await self._delete(pod)
 
-        self._publisher.publish(f"deletion of pod {_path(pod)}", write)
+        self._publisher.publish(f"removal of pod {_path(pod)}", write)
 
     def event(self, pod: Mapping[str, Any], *, kind: str, reason: str, message: str) -> None:
         """Have an event of a Pod recorded; one that was just recorded is not repeated."""
@@ -203,18 +214,23 @@ class PodPublisher:
             if error.status not in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:  # gone, or another of the same name
                 raise
 
-    async def _delete(self, pod: Mapping[str, Any]) -> None:
-        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"]}}
+    async def _delete(self, pod: Mapping[str, Any], **preconditions: str) -> None:
+        options = {"gracePeriodSeconds": 0, "preconditions": {"uid": pod["metadata"]["uid"], **preconditions}}
         try:
             await self._client.delete(_path(pod), options)
         except ApiError as error:
-            if error.status not in {HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT}:  # gone already, or another one
+            another = error.status == HTTPStatus.CONFLICT and not preconditions
+            if error.status != HTTPStatus.NOT_FOUND and not another:
                 raise
 
 
 def _path(pod: Mapping[str, Any]) -> str:
     metadata = pod["metadata"]
     return f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
+
+
+def _is_ending(pod: Mapping[str, Any]) -> bool:
+    return "deletionTimestamp" in pod["metadata"]
 
 
 def _hash(pod: Mapping[str, Any]) -> str | None:

@@ -217,7 +217,8 @@ class PodVolumes:
 
     def _watch_all(self, volumes: Sequence[Mapping[str, Any]]) -> None:
         namespace = self._context.namespace
-        for collection, name in {key for volume in volumes for key in _objects_of(volume)} - self._informers.keys():
+        wanted = {key for volume in volumes for key in volume_references(volume)}
+        for collection, name in wanted - self._informers.keys():
             informer = Informer(
                 self._client,
                 f"/api/v1/namespaces/{namespace}/{collection}",
@@ -387,8 +388,8 @@ def _sub_path(volume: Path, sub_path: str, *, mount: str, container: str, writab
     return target
 
 
-def _objects_of(volume: Mapping[str, Any]) -> Iterator[_Key]:
-    """The Secrets and ConfigMaps that a volume refers to."""
+def volume_references(volume: Mapping[str, Any]) -> Iterator[_Key]:
+    """The Secrets and ConfigMaps that a volume refers to: collection and name."""
     sources = [volume, *((volume.get("projected") or {}).get("sources") or ())]
     for source in sources:
         if (secret := source.get("secret")) is not None:

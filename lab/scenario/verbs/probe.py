@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lab.scenario.sighting import Context
 
 FRESH = "fresh"
-NAMESPACE_WAIT_S = 30.0
+NAMESPACE_WAIT_S = 60.0
 REVIEW_WAIT_S = 1.0
 """A review is logged before it is answered; a node agent may hand the line on a moment later."""
 RECORD_WINDOW_S = 3600

@@ -104,12 +104,30 @@ def test_a_solution_that_breaks_off_could_not_run(scenario: Scenario, lab: FakeS
     assert "no such thing" in phase.problem
 
 
-def test_a_mistake_that_no_check_finds_fails(write: Write, lab: FakeSnapshotCluster) -> None:
+def test_a_mistake_that_no_check_finds_fails(
+    write: Write, lab: FakeSnapshotCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.scenario.run.TAKES_HOLD_S", 0.1)
     directory = write()
     (directory / "mistakes" / "bouncer-down.sh").write_text("solve\n")
     phase = run(load(directory), lab).phases[2]
     assert phase.outcome is Outcome.FAIL
     assert phase.problem == "other-registry-denied passes in spite of the mistake"
+
+
+def test_a_mistake_that_takes_effect_late_is_found(scenario: Scenario, lab: FakeSnapshotCluster) -> None:
+    """The bouncer answers twice more after it was stopped."""
+    decide, left = lab.api.decide, ["once", "twice"]
+
+    def late(request: Request) -> Response | None:
+        answer = decide(request)
+        stopped = answer is not None and answer.message == lab.api.FAILED_CLOSED
+        return lab.api.bouncer(request) if stopped and left and left.pop() else answer
+
+    lab.api.decide = late
+    phase = run(scenario, lab, pause=lambda _: None).phases[2]
+    assert phase.outcome is Outcome.PASS, phase.problem
+    assert not left
 
 
 def test_a_mistake_that_gets_another_feedback_fails(write: Write, lab: FakeSnapshotCluster) -> None:
