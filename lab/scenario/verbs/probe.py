@@ -18,7 +18,7 @@ from lab.scenario.evidence import POLL_S
 from lab.scenario.result import Expected, Observed, Outcome, ProbeResult, Verdict
 from lab.scenario.sighting import Sighting
 from lab.scenario.verbs.api_server import plugins_on
-from lab.scenario.verbs.request import Target, as_typed, manifests_in, request_of, target_of
+from lab.scenario.verbs.request import FRESH, Target, as_typed, manifests_in, request_of, target_of
 from lab.scenario.verdict import Evidence, Judgement, Review, judge, observe
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from lab.scenario.schema.verbs import Probe
     from lab.scenario.sighting import Context
 
-FRESH = "fresh"
 NAMESPACE_WAIT_S = 60.0
 REVIEW_WAIT_S = 1.0
 """A review is logged before it is answered; a node agent may hand the line on a moment later."""

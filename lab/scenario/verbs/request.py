@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from lab.scenario.sighting import Context
 
 FIELD_MANAGER = "supply-chain-lab"
+FRESH = "fresh"
+"""The namespace of a probe that gets one of its own."""
+DEFAULT_NAMESPACE = "default"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,8 +41,9 @@ class Target:
 
 
 def as_typed(probe: Probe) -> str:
-    """The request as a person would type it."""
-    options = " --dry-run=server" if probe.dry_run else ""
+    """The request as a person would type it; a namespace of its own has no name that anybody could type."""
+    options = f" --namespace={probe.namespace}" if probe.namespace not in (FRESH, DEFAULT_NAMESPACE) else ""
+    options += " --dry-run=server" if probe.dry_run else ""
     options += f" --as={probe.as_user}" if probe.as_user else ""
     if probe.run is not None:
         return f"kubectl run {probe.run.name} --image={probe.run.image}{options}"

@@ -207,8 +207,10 @@ def test_a_named_namespace_is_used_and_what_was_made_in_it_is_removed(
     context: Context, api: FakeApiServer, write: Write
 ) -> None:
     named = load(write(("bracket: other-registry-denied", "namespace: team-a")))
-    result_of(replace(context, scenario=named), 1)
+    result = result_of(replace(context, scenario=named), 1)
     assert api.sent_probes()[0].path.startswith("/api/v1/namespaces/team-a/pods?")
+    assert result.probe is not None
+    assert result.probe.request == "kubectl run podx --image=docker.io/nginx --namespace=team-a"
     assert [r.path for r in api.requests if r.method == "DELETE"] == ["/api/v1/namespaces/team-a/pods/podx"]
 
 
