@@ -10,6 +10,8 @@ VENV ?= .venv
 WORKERS ?= 2
 # What the demo replays; `lab scenarios` lists all there are.
 DEMO ?= gatekeeper-trusted-images imagepolicy-enable imagepolicy-fail-closed pin-deployment-digest
+# Whose verdicts are recorded for the walkthroughs; `make walkthroughs WALK=cache-ttl` keeps those of the others.
+WALK ?= --all
 
 # Modules and not scripts, whose first line goes wrong when the checkout is moved.
 python := $(VENV)/bin/python
@@ -25,7 +27,7 @@ ifneq ($(shell cat $(installed) 2>/dev/null),$(CURDIR))
 .PHONY: $(installed)
 endif
 
-.PHONY: help demo test lint setup programs picture clean
+.PHONY: help demo test lint setup programs picture walkthroughs clean
 
 help:
 	@echo "make demo     watch a real API server admit and reject Pods, in four scenarios"
@@ -33,6 +35,7 @@ help:
 	@echo "make lint     lint and types only"
 	@echo "make setup    the virtual environment and the pinned programs, to work on the lab"
 	@echo "make picture  record the README's picture from a real run"
+	@echo "make walkthroughs  write docs/walkthroughs and docs/scenarios.md anew, from a real run"
 	@echo "make clean    remove what make has made here; the cache of programs stays"
 
 demo: $(installed)
@@ -54,6 +57,11 @@ programs: $(installed)
 
 picture: $(installed)
 	@$(python) docs/images/record.py
+
+walkthroughs: $(installed)
+	@mkdir -p reports
+	@$(python) -m lab run --no-mistakes --json reports/walkthroughs.json $(WALK)
+	@$(python) -m docs.walkthroughs reports/walkthroughs.json
 
 clean:
 	@if [ -e $(VENV)/pyvenv.cfg ]; then rm -rf $(VENV); fi

@@ -4,6 +4,9 @@ A ``console`` block below the comment ``run`` is run, all blocks of a page in or
 after ``$ `` is a command, one after ``# `` is typed into the node shell that the command before opened; the lines below
 are its output. There, ``...`` stands for anything within a line, and for any number of lines when it is alone. Seconds,
 megabytes and ports may differ. What only looks is repeated until it shows what the page shows.
+
+The walkthroughs have no such blocks: their commands are the solutions of scenarios, which test_scenarios.py runs, and
+their verdicts are compared there.
 """
 
 from __future__ import annotations

@@ -74,12 +74,12 @@ def _words(line: str) -> list[str]:
 
 
 def test_every_page_is_in_the_index() -> None:
-    index = (ROOT / "docs" / "README.md").read_text()
-    decisions = (ROOT / "docs" / "decisions" / "README.md").read_text()
     for page in sorted(ROOT.glob("docs/**/*.md")):
-        where = decisions if page.parent.name == "decisions" and page.name != "README.md" else index
-        name = page.relative_to(ROOT / "docs").as_posix() if where is index else page.name
-        assert page.name == "README.md" or f"({name})" in where, f"{name} is in no index"
+        has_own_index = page.parent.name in ("decisions", "walkthroughs") and page.name != "README.md"
+        directory = page.parent if has_own_index else ROOT / "docs"
+        name = page.relative_to(directory).as_posix()
+        index = (directory / "README.md").read_text()
+        assert name == "README.md" or f"({name})" in index, f"{name} is in no index"
 
 
 @pytest.mark.parametrize(
