@@ -24,7 +24,8 @@ ACCEPT = (
 )
 """Every kind of manifest that the lab reads; a registry answers 404 for one that the client does not accept."""
 
-_TIMEOUT = aiohttp.ClientTimeout(total=30, connect=5)
+# Not ``connect``, which counts the wait for one of the few connections too: a busy machine would fail for its requests.
+_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
 _CONNECTIONS = 8
 
 

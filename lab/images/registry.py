@@ -38,7 +38,7 @@ ENVIRONMENT = {
 }
 """The program's whole environment."""
 
-_START_TIMEOUT_S = 10.0
+_START_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 3.0
 _POLL_S = 0.01
 _LOG_TAIL = 2000
