@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.integration
 
 CLUSTER_IP = "10.96.4.4"
-PATIENCE_S = 5.0
-AT_ONCE_S = 0.5
+PATIENCE_S = 20.0
+AT_ONCE_S = 10.0
+"""Long on a busy machine, and shorter than the minutes after which an unanswered connection is given up."""
 
 
 class FakeApiServer:

@@ -383,7 +383,7 @@ def test_the_registry_ends_with_the_process_that_runs_it(program: Path, run_dire
         assert registry.name() == "registry"
         os.kill(owner.pid, signal.SIGKILL)
 
-    gone, alive = psutil.wait_procs([registry], timeout=3)
+    gone, alive = psutil.wait_procs([registry], timeout=30)
     assert (gone, alive) == ([registry], [])
 
 

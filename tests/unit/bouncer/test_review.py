@@ -143,7 +143,20 @@ def test_what_is_not_a_review_is_refused_with_the_place(
     assert caught.value.code == "not-a-review"
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b"[" * 200_000, b"1" * 5000])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b'"x"',
+        b"\xff\xfe",
+        pytest.param(b"[" * 200_000, id="deep"),
+        pytest.param(b"1" * 5000, id="long"),
+    ],
+    ids=repr,
+)
 def test_a_body_that_is_no_json_object_is_refused(body: bytes) -> None:
     with pytest.raises(InputError) as caught:
         parse_json(body)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PATH = "/api/v1/configmaps"
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 
 
 class FakeApiServer:

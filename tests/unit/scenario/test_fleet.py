@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from lab.scenario.load import Scenario
     from lab.scenario.result import ScenarioResult
 
-LONG_S = 10.0
+LONG_S = 30.0
 """Longer than anything here takes; a wait for as long fails its test."""
 
 
