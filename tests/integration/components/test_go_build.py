@@ -119,14 +119,17 @@ def test_a_store_that_cannot_be_written_is_an_error_with_its_remedy(tiny: TinyMo
 
 
 class Index:
-    """A directory that pip takes for its only source, with a Go distribution that hands over to the real one."""
+    """A directory that pip takes for its only source, with a Go distribution that hands over to the real one.
+
+    It notes the cache that it is given and goes on with the user's, or the standard library would be built once more.
+    """
 
     def __init__(self, directory: Path) -> None:
         real = shutil.which("go")
         assert real is not None
         directory.mkdir()
         self.directory = directory
-        script = f'#!/bin/sh\nunset GOROOT\nexec {real} "$@"\n'
+        script = f'#!/bin/sh\necho "$GOCACHE" > "$GOROOT/cache-given"\nunset GOROOT GOCACHE\nexec {real} "$@"\n'
         files = {
             "go/bin/go": script,
             "tiny_go-9.9.9.dist-info/METADATA": "Metadata-Version: 2.1\nName: tiny-go\nVersion: 9.9.9\n",
@@ -177,7 +180,9 @@ def test_where_go_is_too_old_the_pinned_toolchain_is_installed_once_in_a_place_o
     assert output(program) == "hello v1.2.3\n"
     told = [line for line in heard if "installing" in line]
     assert told == ["hello: go on PATH is 1.10.3, 1.21 is needed: installing tiny-go 9.9.9"]
-    assert (paths.store / f"tiny-go-9.9.9-{Platform.current()}" / "go" / "bin" / "go").is_file()
+    installed = paths.store / f"tiny-go-9.9.9-{Platform.current()}" / "go"
+    assert (installed / "bin" / "go").is_file()
+    assert (installed / "cache-given").read_text() == f"{paths.store}/go-caches/build\n"
 
 
 def test_a_toolchain_with_another_checksum_is_refused(tiny: TinyModule, paths: LabPaths, index: Index) -> None:
