@@ -1,11 +1,13 @@
 """A scenario that says something untrue is caught on a real cluster: FAIL or ERROR as appropriate, never PASS.
 
-Each test runs the solution of a real scenario, changed in one place. The first one runs it unchanged, so that what
-the others find is the change.
+Each test takes a real scenario and changes it in one place. Where the change is in what is expected, the cluster is one
+on which the unchanged scenario has just passed, so that what is found is the change; and as it only looks, several of
+them share that cluster.
 """
 
 from __future__ import annotations
 
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,21 +15,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from lab.paths import LabPaths
 from lab.scenario.load import load
-from lab.scenario.result import Outcome, PhaseKind
-from lab.scenario.run import plan_for, run_scenario
+from lab.scenario.plan import Mode
+from lab.scenario.result import Outcome
+from lab.scenario.run import plan_for, run_scenario, start_scenario
+from lab.testing.scenarios import explain
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from lab.cluster.protocol import Cluster
-    from lab.scenario.result import CheckResult, PhaseResult
-
-    Mutate = Callable[[Path, str, str], None]
+    from lab.scenario.result import CheckResult, ScenarioResult
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 FAIL_CLOSED = "imagepolicy/imagepolicy-fail-closed"
 ENABLE = "imagepolicy/imagepolicy-enable"
+NO_BOUNCER = """
+until kubectl scale deployment image-bouncer-webhook --replicas=0; do sleep 0.1; done
+until pods=$(kubectl get pods -l app=image-bouncer-webhook -o name) && [ -z "$pods" ]; do sleep 0.1; done
+"""
 
 pytestmark = [pytest.mark.lab_changes, pytest.mark.lab_state("any")]
 
@@ -46,115 +53,161 @@ def _replace(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
-def _run(directory: Path, cluster: Cluster, name: str) -> PhaseResult:
-    """Run one phase from a fresh start state."""
+def _run(
+    directory: Path,
+    cluster: Cluster,
+    name: str,
+    *,
+    fresh: bool = False,
+    patience_s: float = math.inf,
+    bundles: Path | None = None,
+) -> ScenarioResult:
+    """Run one phase, from a fresh start state or on the cluster as it is; ``patience_s`` where nothing will change."""
     scenario = load(directory)
     whole = plan_for(scenario, cluster)
-    (wanted,) = (replace(phase, fresh=True) for phase in whole.phases if phase.name == name)
-    (result,) = run_scenario(scenario, cluster, to_run=replace(whole, phases=(wanted,))).phases
-    return result
-
-
-def _solve(directory: Path, cluster: Cluster) -> dict[str, CheckResult]:
-    """Run the solution; the checks by their ids."""
-    solution = _run(directory, cluster, "solution")
-    assert solution.kind is PhaseKind.SOLUTION
-    assert solution.checks, solution.problem
-    checks = {check.id: check for check in solution.checks}
-    assert all(check.outcome is Outcome.PASS for check in checks.values()) == (solution.outcome is Outcome.PASS)
-    return checks
-
-
-@pytest.mark.parametrize("name", [FAIL_CLOSED, ENABLE])
-def test_unchanged_they_pass(copy: Callable[[str], Path], lab_cluster: Cluster, name: str) -> None:
-    checks = _solve(copy(name), lab_cluster)
-    assert {check.outcome for check in checks.values()} == {Outcome.PASS}
-
-
-def test_another_decider(copy: Callable[[str], Path], lab_cluster: Cluster) -> None:
-    directory = copy(FAIL_CLOSED)
-    old, new = "image-policy-failed-closed", "image-policy-backend"
-    _replace(
-        directory / "scenario.yaml",
-        f"decider: {old}\n        messagePattern",
-        f"decider: {new}\n        messagePattern",
+    (wanted,) = (replace(phase, fresh=fresh) for phase in whole.phases if phase.name == name)
+    return run_scenario(
+        scenario,
+        cluster,
+        to_run=replace(whole, phases=(wanted,)),
+        patience_s=patience_s,
+        passed_after_s={check.id: patience_s for check in scenario.document.checks},
+        bundles=bundles,
     )
-    check = _solve(directory, lab_cluster)["fails-closed"]
-    assert check.outcome is Outcome.FAIL
-    assert [(m.what, m.expected, m.actual) for m in check.mismatches] == [("decider", new, old)]
 
 
-def test_another_message(copy: Callable[[str], Path], lab_cluster: Cluster) -> None:
-    directory = copy(FAIL_CLOSED)
-    _replace(directory / "scenario.yaml", "no such host", "no such house")
-    check = _solve(directory, lab_cluster)["fails-closed"]
-    assert check.outcome is Outcome.FAIL
-    assert [mismatch.what for mismatch in check.mismatches] == ["message"]
+def _grade(directory: Path, cluster: Cluster) -> ScenarioResult:
+    """Run the checks on the cluster as it is, each once."""
+    scenario = load(directory)
+    return run_scenario(scenario, cluster, to_run=plan_for(scenario, cluster, mode=Mode.CHECK), patience_s=0.0)
 
 
-def test_an_allowed_case_that_is_denied(copy: Callable[[str], Path], lab_cluster: Cluster) -> None:
-    directory = copy(ENABLE)
-    _replace(directory / "scenario.yaml", "image: docker.io/library/nginx", "image: quay.io/library/nginx")
-    check = _solve(directory, lab_cluster)["docker-hub-allowed"]
-    assert check.outcome is Outcome.FAIL
-    assert {"verdict", "decider"} <= {mismatch.what for mismatch in check.mismatches}
+@pytest.fixture(scope="class")
+def solved(request: pytest.FixtureRequest, lab_cluster: Cluster) -> ScenarioResult:
+    """What came of the unchanged solution of the class's scenario; if it failed, the evidence is left."""
+    assert request.cls is not None
+    bundles = LabPaths.from_environment().state / "bundles"
+    return _run(SCENARIOS / request.cls.scenario, lab_cluster, "solution", fresh=True, bundles=bundles)
 
 
-def test_a_denied_case_that_is_allowed(copy: Callable[[str], Path], lab_cluster: Cluster) -> None:
-    directory = copy(ENABLE)
-    scenario = directory / "scenario.yaml"
-    scenario.write_text(scenario.read_text().replace("gcr.io/google-containers/busybox:1.27", "docker.io/busybox:1.28"))
-    check = _solve(directory, lab_cluster)["other-registry-denied"]
-    assert check.outcome is Outcome.FAIL
-    assert "verdict" in {mismatch.what for mismatch in check.mismatches}
+@pytest.fixture
+def directory(request: pytest.FixtureRequest, solved: ScenarioResult, copy: Callable[[str], Path]) -> Path:
+    """The class's scenario, to be changed, in a lab where it was solved."""
+    assert request.cls is not None
+    assert solved.outcome is Outcome.PASS, explain(solved)
+    return copy(request.cls.scenario)
 
 
-def test_a_bouncer_that_is_down_where_it_should_deny(copy: Callable[[str], Path], lab_cluster: Cluster) -> None:
-    directory = copy(ENABLE)
-    with (directory / "solution.sh").open("a") as solution:
-        solution.write(
-            "\nuntil kubectl scale deployment image-bouncer-webhook --replicas=0; do sleep 0.1; done\n"
-            'until pods=$(kubectl get pods -l app=image-bouncer-webhook -o name) && [ -z "$pods" ]\n'
-            "do sleep 0.1; done\n"
+@pytest.fixture(scope="class")
+def _untouched(lab_cluster: Cluster) -> None:
+    start_scenario(load(SCENARIOS / FAIL_CLOSED), lab_cluster, progress=lambda _: None)
+
+
+def _caught(result: ScenarioResult, check_id: str) -> CheckResult:
+    """The check that must have failed, and the phase with it."""
+    (phase,) = result.phases
+    checks = {check.id: check for check in phase.checks}
+    assert check_id in checks, explain(result)
+    assert checks[check_id].outcome is Outcome.FAIL, explain(result)
+    assert phase.outcome in (Outcome.FAIL, Outcome.ERROR), explain(result)
+    return checks[check_id]
+
+
+@pytest.mark.xdist_group("mutated-fail-closed")
+class TestSolved:
+    """What is expected of a cluster on which the scenario was solved."""
+
+    scenario = FAIL_CLOSED
+
+    def test_unchanged_it_passes(self, solved: ScenarioResult) -> None:
+        assert solved.outcome is Outcome.PASS, explain(solved)
+
+    def test_another_decider(self, directory: Path, lab_cluster: Cluster) -> None:
+        old, new = "image-policy-failed-closed", "image-policy-backend"
+        _replace(
+            directory / "scenario.yaml",
+            f"decider: {old}\n        messagePattern",
+            f"decider: {new}\n        messagePattern",
         )
-    checks = _solve(directory, lab_cluster)
-    denied, allowed = checks["other-registry-denied"], checks["docker-hub-allowed"]
-    assert denied.outcome is Outcome.FAIL
-    assert ("decider", "image-policy-failed-closed") in {(m.what, m.actual) for m in denied.mismatches}
-    assert allowed.outcome is Outcome.FAIL
+        check = _caught(_grade(directory, lab_cluster), "fails-closed")
+        assert [(m.what, m.expected, m.actual) for m in check.mismatches] == [("decider", new, old)]
+
+    def test_another_message(self, directory: Path, lab_cluster: Cluster) -> None:
+        _replace(directory / "scenario.yaml", "no such host", "no such house")
+        check = _caught(_grade(directory, lab_cluster), "fails-closed")
+        assert [mismatch.what for mismatch in check.mismatches] == ["message"]
 
 
-def test_a_solution_that_does_nothing(copy: Callable[[str], Path], lab_cluster: Cluster) -> None:
-    directory = copy(FAIL_CLOSED)
-    (directory / "solution.sh").write_text("true\n")
-    assert _solve(directory, lab_cluster)["fails-closed"].outcome is Outcome.FAIL
+@pytest.mark.xdist_group("mutated-enable")
+class TestSolvedWithABouncer:
+    """The same, where a bouncer decides."""
+
+    scenario = ENABLE
+
+    def test_unchanged_it_passes(self, solved: ScenarioResult) -> None:
+        assert solved.outcome is Outcome.PASS, explain(solved)
+
+    def test_an_allowed_case_that_is_denied(self, directory: Path, lab_cluster: Cluster) -> None:
+        _replace(directory / "scenario.yaml", "image: docker.io/library/nginx", "image: quay.io/library/nginx")
+        check = _caught(_grade(directory, lab_cluster), "docker-hub-allowed")
+        assert {"verdict", "decider"} <= {mismatch.what for mismatch in check.mismatches}
+
+    def test_a_denied_case_that_is_allowed(self, directory: Path, lab_cluster: Cluster) -> None:
+        scenario = directory / "scenario.yaml"
+        text = scenario.read_text()
+        scenario.write_text(text.replace("gcr.io/google-containers/busybox:1.27", "docker.io/busybox:1.28"))
+        check = _caught(_grade(directory, lab_cluster), "other-registry-denied")
+        assert "verdict" in {mismatch.what for mismatch in check.mismatches}
+
+    def test_a_bouncer_that_is_down_where_it_should_deny(self, directory: Path, lab_cluster: Cluster) -> None:
+        """The last one here: it leaves no bouncer."""
+        down = lab_cluster.node_exec(["sh", "-c", NO_BOUNCER])
+        assert down.exit_code == 0, down.stderr
+        result = _grade(directory, lab_cluster)
+        denied = _caught(result, "other-registry-denied")
+        assert ("decider", "image-policy-failed-closed") in {(m.what, m.actual) for m in denied.mismatches}
+        _caught(result, "docker-hub-allowed")
 
 
-def test_a_solution_that_cannot_run(copy: Callable[[str], Path], lab_cluster: Cluster) -> None:
-    directory = copy(FAIL_CLOSED)
-    (directory / "solution.sh").write_text("no-such-command\n")
-    solution = _run(directory, lab_cluster, "solution")
-    assert solution.outcome is Outcome.ERROR
-    assert "no-such-command" in solution.problem
+@pytest.mark.xdist_group("mutated-fail-closed")
+@pytest.mark.usefixtures("_untouched")
+class TestUntouched:
+    """What a solution does, or does not do, to a start state."""
+
+    def test_a_solution_that_cannot_run(self, copy: Callable[[str], Path], lab_cluster: Cluster) -> None:
+        directory = copy(FAIL_CLOSED)
+        (directory / "solution.sh").write_text("no-such-command\n")
+        result = _run(directory, lab_cluster, "solution")
+        assert result.outcome is Outcome.ERROR, explain(result)
+        assert "no-such-command" in result.phases[0].problem
+
+    def test_a_solution_that_does_nothing(self, copy: Callable[[str], Path], lab_cluster: Cluster) -> None:
+        directory = copy(FAIL_CLOSED)
+        (directory / "solution.sh").write_text("true\n")
+        _caught(_run(directory, lab_cluster, "solution", patience_s=0.0), "fails-closed")
+
+    def test_a_mistake_that_is_none(self, copy: Callable[[str], Path], lab_cluster: Cluster) -> None:
+        """The last one here: it leaves the task solved."""
+        directory = copy(FAIL_CLOSED)
+        shutil.copy(directory / "solution.sh", directory / "mistakes/still-open.sh")
+        result = _run(directory, lab_cluster, "mistake/still-open")
+        assert result.outcome is Outcome.FAIL, explain(result)
+        assert "passes in spite of the mistake" in result.phases[0].problem
 
 
+@pytest.mark.xdist_group("mutated-fail-closed")
 def test_a_start_state_that_solves_the_task(copy: Callable[[str], Path], lab_cluster: Cluster) -> None:
     directory = copy(FAIL_CLOSED)
     _replace(directory / "scenario.yaml", "  imagePolicy: open\n", "  imagePolicy: open\n  scripts: [solution.sh]\n")
-    untouched = _run(directory, lab_cluster, "untouched")
-    assert untouched.outcome is Outcome.FAIL
+    result = _run(directory, lab_cluster, "untouched", fresh=True)
+    assert result.outcome is Outcome.FAIL, explain(result)
+    assert "fails-closed must fail in the untouched state" in result.phases[0].problem
 
 
-def test_a_mistake_that_is_none(copy: Callable[[str], Path], lab_cluster: Cluster) -> None:
-    directory = copy(FAIL_CLOSED)
-    shutil.copy(directory / "solution.sh", directory / "mistakes/still-open.sh")
-    mistake = _run(directory, lab_cluster, "mistake/still-open")
-    assert mistake.outcome is Outcome.FAIL
-
-
+@pytest.mark.xdist_group("mutated-fail-closed")
 def test_a_mistake_with_other_feedback(copy: Callable[[str], Path], lab_cluster: Cluster) -> None:
     directory = copy(FAIL_CLOSED)
     shutil.copy(directory / "mistakes/old-address.sh", directory / "mistakes/still-open.sh")
-    mistake = _run(directory, lab_cluster, "mistake/still-open")
-    assert mistake.outcome is Outcome.FAIL
-    assert "other-address" in mistake.problem
+    result = _run(directory, lab_cluster, "mistake/still-open", fresh=True, patience_s=0.0)
+    assert result.outcome is Outcome.FAIL, explain(result)
+    assert "other-address" in result.phases[0].problem
