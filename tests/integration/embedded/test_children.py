@@ -139,7 +139,7 @@ async def started_again() -> None:
         log = Path(directory) / "log"
         service = NodeService("x", ("sh", "-c", "echo run"), environment={}, log=log, children=children)
         service.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not log.exists() or log.read_text().count("run") < 2:
                 await asyncio.sleep(0.02)
         await service.stop()
@@ -162,10 +162,10 @@ async def caller_leaves() -> None:
             socket.send_fds(connection, [LENGTH.pack(len(request))], [null] * 3)
             os.close(null)
             connection.sendall(request)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while not children.all():
                     await asyncio.sleep(0.01)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while children.all():
                 await asyncio.sleep(0.01)
         server.close()

@@ -326,7 +326,7 @@ def test_upgrade_requests_are_refused_at_once_with_a_plain_text(
             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
         ]
         writer.write(("\r\n".join(request) + "\r\n\r\n").encode())
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             length = int(next(one for one in head.splitlines() if one.lower().startswith("content-length")).split()[1])
             body = (await reader.readexactly(length)).decode()

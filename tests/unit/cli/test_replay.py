@@ -98,7 +98,7 @@ class Engine:
 
 
 def _await(event: threading.Event) -> None:
-    assert event.wait(10.0), "it did not happen"
+    assert event.wait(30.0), "it did not happen"
 
 
 @pytest.fixture

@@ -158,9 +158,9 @@ def test_a_lock_is_held_by_one_and_the_other_hears_for_whom_it_waits(store: Stor
     with store.lock(KEY, Ticker(None, "tool")):
         thread = threading.Thread(target=second)
         thread.start()
-        assert waiting.wait(10)
+        assert waiting.wait(30)
         assert not got.is_set()
-    thread.join(10)
+    thread.join(30)
 
     assert got.is_set()
     assert heard == [f"tool: waiting for process {os.getpid()}, which is obtaining tool-1.0.0-linux-amd64"]

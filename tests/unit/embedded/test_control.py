@@ -31,7 +31,7 @@ def asked(directory: Path, operation: str, **options: Any) -> Any:
         server = ControlServer({"greet": greet, "refuse": refuse, "break": break_down})
         await server.start(directory / "control.sock")
         try:
-            return await asyncio.to_thread(call, directory, operation, timeout_s=5.0, **options)
+            return await asyncio.to_thread(call, directory, operation, timeout_s=30.0, **options)
         finally:
             await server.close()
 
@@ -71,7 +71,7 @@ def test_a_directory_with_a_longer_path_than_a_socket_may_have_works(tmp_path: P
         server = ControlServer({"greet": greet})
         await server.start(tmp_path / "s/control.sock")
         try:
-            return await asyncio.to_thread(call, deep, "greet", arguments={"name": "you"}, timeout_s=5.0)
+            return await asyncio.to_thread(call, deep, "greet", arguments={"name": "you"}, timeout_s=30.0)
         finally:
             await server.close()
 
@@ -93,7 +93,7 @@ def test_a_supervisor_that_ends_in_the_middle_is_an_error(tmp_path: Path) -> Non
     async def both() -> None:
         server = await asyncio.start_unix_server(hang_up, tmp_path / "control.sock")
         async with server:
-            await asyncio.to_thread(call, tmp_path, "greet", timeout_s=5.0)
+            await asyncio.to_thread(call, tmp_path, "greet", timeout_s=30.0)
 
     with pytest.raises(LabError) as raised:
         asyncio.run(both())

@@ -88,7 +88,7 @@ def test_pipes_are_read_to_their_end_and_closed(tmp_path: Path) -> None:
         os.close(out_write)
         os.write(err_write, b"oops\n")
         os.close(err_write)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             await writer.wait_drained()
         for descriptor in (out_read, err_read):
             with pytest.raises(OSError, match="Bad file descriptor"):
@@ -169,7 +169,7 @@ def test_following_sees_what_is_appended_across_a_rotation_until_the_run_ends(tm
         writer = LogWriter(path, max_bytes=100, now=clock)
         writer.write("stdout", b"first\n")
         shown, options = b"", LogOptions(follow=True, tail_lines=1)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             async for piece in follow_log(path, options, ended=over.is_set):
                 shown += piece
                 if shown.endswith(b"first\n"):
@@ -190,7 +190,7 @@ def test_following_ends_at_the_byte_limit(tmp_path: Path) -> None:
 
     async def run() -> bytes:
         options = LogOptions(follow=True, limit_bytes=8)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return b"".join([piece async for piece in follow_log(path, options, ended=lambda: False)])
 
     assert asyncio.run(run()) == b"line 0\nl"

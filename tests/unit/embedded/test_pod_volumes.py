@@ -105,14 +105,14 @@ def run_with(tmp_path: Path, volumes: list[dict[str, Any]], test: Test, api: Fak
 
     async def run() -> None:
         fake = api or FakeApi()
-        async with asyncio.timeout(10), opened(fake) as found:
+        async with asyncio.timeout(30), opened(fake) as found:
             await test(found, fake)
 
     asyncio.run(run())
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         while not condition():
             await asyncio.sleep(0)
 

@@ -195,7 +195,7 @@ class Recorder:
         self._changed.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             while not condition():
                 self._changed.clear()
                 await self._changed.wait()
@@ -258,7 +258,7 @@ def test_a_single_failure_below_the_threshold_leaves_a_container_ready() -> None
     async def run() -> list[str]:
         answers = Answers(0, 1, 0, 1, 1, 0, 0)
         async with probing({"readinessProbe": exec_probe(failureThreshold=3)}, answers) as seen:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(30):
                 await answers.exhausted.wait()
             return seen.log
 
