@@ -1,7 +1,8 @@
 """What the end-to-end tests share: a node to type commands on, labs of a test's own, waiting for a condition.
 
 The session's lab is `lab_cluster` of the plugin; a test that changes it says so (marker ``lab_changes``), and the next
-one finds it put back. Only tests about a lab's own life and death start labs of their own.
+one finds it put back. Only tests about a lab's own life and death start labs of their own. To put a lab back takes
+seconds, so tests of one start state run in one worker, those first that change nothing.
 """
 
 from __future__ import annotations
@@ -140,7 +141,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("attempt", range(1, metafunc.config.getoption("--lab-rounds", default=10) + 1))
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which looks for groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker("e2e")
+    places = [number for number, item in enumerate(items) if _is_of_default_state(item)]
+    for place, item in zip(places, sorted((items[place] for place in places), key=_changes_the_lab), strict=True):
+        item.add_marker(pytest.mark.xdist_group("default-state"))
+        items[place] = item
+
+
+def _is_of_default_state(item: pytest.Item) -> bool:
+    uses_the_lab = "lab_cluster" in getattr(item, "fixturenames", ())
+    return item.path.is_relative_to(HERE) and uses_the_lab and item.get_closest_marker("lab_state") is None
+
+
+def _changes_the_lab(item: pytest.Item) -> bool:
+    return item.get_closest_marker("lab_changes") is not None

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 
 GRACE_S = 3.0
 """After this time nothing may be left of a lab whose supervisor was killed."""
+LONGEST_UP_S = 2.5
+"""Ctrl-C comes at moments up to this one: about as long as ``lab up`` takes, or some would come after it."""
+INTERRUPTIONS = 10
+"""So often a reset is begun until one is caught in its middle, which may be short."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +131,11 @@ def _session(pid: int) -> int:
         return -1
 
 
+def _was_starting(output: str) -> bool:
+    """Whether a traceback is of an interpreter that was still importing: the command had not begun."""
+    return "<frozen importlib" in output and ", in main" not in output
+
+
 @pytest.fixture(autouse=True)
 def _embedded(pytestconfig: pytest.Config) -> None:
     if pytestconfig.getoption("--lab-backend") != "embedded":
@@ -156,20 +165,15 @@ def test_a_killed_supervisor_takes_everything_with_it(
     assert not trace.root.exists()
 
 
-def test_a_lab_whose_supervisor_was_killed_can_be_brought_up_again(
+def test_a_lab_whose_supervisor_was_killed_comes_up_again_and_down_leaves_no_file_and_no_process(
     own_cluster: OwnCluster, eventually: Eventually
 ) -> None:
     cluster = own_cluster()
     cluster.up(DEFAULT_STATE, progress=_nobody)
     os.kill(_supervisor(LabPaths.from_environment().labs / cluster.name), signal.SIGKILL)
-    eventually(lambda: cluster.status().phase == "stopped", within_s=GRACE_S)
+    eventually(lambda: cluster.status().phase == "stopped")
     cluster.up(DEFAULT_STATE, progress=_nobody)
     assert cluster.status().phase == "running"
-
-
-def test_down_leaves_no_file_and_no_process(own_cluster: OwnCluster) -> None:
-    cluster = own_cluster()
-    cluster.up(DEFAULT_STATE, progress=_nobody)
     trace = _trace(cluster)
     cluster.down()
     assert trace.left() == []
@@ -182,7 +186,7 @@ def test_ctrl_c_at_any_moment_of_up_leaves_nothing(
     cluster = own_cluster()
     root = LabPaths.from_environment().labs / cluster.name
     # The same moments each time, so that a failure can be repeated; the first is before anything exists.
-    moment_s = random.Random(attempt).uniform(0.0, 4.0) if attempt > 1 else 0.0  # noqa: S311 - no secret
+    moment_s = random.Random(attempt).uniform(0.0, LONGEST_UP_S) if attempt > 1 else 0.0  # noqa: S311 - no secret
     argv = [sys.executable, "-P", "-m", "lab", "up", "--name", cluster.name]
     bin_dir = pytestconfig.getoption("--lab-bin-dir")
     if bin_dir is not None:
@@ -203,23 +207,26 @@ def test_ctrl_c_at_any_moment_of_up_leaves_nothing(
     else:
         # Before Python has its own handler, the signal ends it as the system does.
         assert process.returncode in (130, -signal.SIGINT), told
-        assert "Traceback" not in output or moment_s < 0.5, told
+        assert "Traceback" not in output or _was_starting(output), told
     assert _mentions(root) == [], told
     assert not root.exists(), told
     assert cluster.status().phase == "stopped"
 
 
-def test_a_lab_that_is_interrupted_while_it_resets_can_be_reset_again(
-    own_cluster: OwnCluster, eventually: Eventually
-) -> None:
+def test_a_lab_that_is_interrupted_while_it_resets_can_be_reset_again(own_cluster: OwnCluster) -> None:
     cluster = own_cluster()
     cluster.up(DEFAULT_STATE, progress=_nobody)
     argv = [sys.executable, "-P", "-m", "lab", "reset", "--name", cluster.name]
-    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
-    eventually(lambda: cluster.status().phase != "running", within_s=60)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+    codes: list[int] = []
+    while 130 not in codes:
+        assert len(codes) < INTERRUPTIONS, f"no reset was caught in its middle: {codes}"
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+        while cluster.status().phase == "running" and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode in (0, 130, -signal.SIGINT), output.decode()
+        codes.append(process.returncode)
     began = time.monotonic()
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, f"after {time.monotonic() - began:.1f} s: {done.stderr}"

@@ -121,36 +121,11 @@ class TestApiServerManifest:
         assert node.cluster.wait_api_server(timeout_s=60).state == "running"
 
 
-class TestStaticPods:
-    def test_each_has_a_mirror_pod_that_runs(self, node: Node, eventually: Eventually) -> None:
-        components = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
-
-        def mirrored() -> None:
-            pods = node.get("pods", "-n", "kube-system", "-l", "tier=control-plane")["items"]
-            assert sorted(pod["metadata"]["labels"]["component"] for pod in pods) == list(components)
-            for pod in pods:
-                assert pod["metadata"]["annotations"]["kubernetes.io/config.mirror"]
-                assert pod["metadata"]["ownerReferences"][0]["kind"] == "Node"
-                assert pod["status"]["phase"] == "Running"
-                (container,) = pod["status"]["containerStatuses"]
-                assert container["ready"]
-                assert re.fullmatch(rf"registry\.k8s\.io/[-a-z]+{DIGEST}", container["imageID"])
-
-        # A kubelet takes its time: startup probes begin after 10 s and come every 10 s.
-        eventually(mirrored, within_s=90)
-
-    def test_their_logs_are_read_with_kubectl(self, node: Node) -> None:
-        name = node.run("hostname").strip()
-        log = node.kubectl("logs", "-n", "kube-system", f"etcd-{name}", "--tail=5")
-        assert len(log.splitlines()) == 5
-        assert all(json.loads(line)["level"] for line in log.splitlines())
-
-
 class TestWorkloads:
-    def test_their_logs_are_read_with_kubectl(self, node: Node, lab_namespace: str) -> None:
+    def test_their_logs_are_read_with_kubectl(self, node: Node, lab_namespace: str, eventually: Eventually) -> None:
         node.kubectl("run", "asked", "--image=docker.io/library/nginx", "-n", lab_namespace, "--dry-run=server")
-        log = node.kubectl("logs", "deployment/image-bouncer-webhook")
-        assert f'namespace="{lab_namespace}"' in log
+        wanted = f'namespace="{lab_namespace}"'
+        eventually(lambda: wanted in node.kubectl("logs", "deployment/image-bouncer-webhook"))
 
     @pytest.mark.lab_changes
     def test_a_secret_reaches_a_workload_while_it_runs(self, node: Node, eventually: Eventually) -> None:
@@ -245,10 +220,10 @@ class TestServices:
         for address, port in ((spec["clusterIP"], 80), ("127.0.0.1", node_port)):
             eventually(lambda a=address, p=port: "Connection refused" in self._connect(node, a, p))  # type: ignore[misc]
 
-    def test_one_with_endpoints_answers_on_both_addresses(self, node: Node) -> None:
+    def test_one_with_endpoints_answers_on_both_addresses(self, node: Node, eventually: Eventually) -> None:
         spec = node.get("service", "image-bouncer-webhook")["spec"]
-        assert self._connect(node, spec["clusterIP"], 443) == "connected"
-        assert self._connect(node, "127.0.0.1", 30080) == "connected"
+        for address, port in ((spec["clusterIP"], 443), ("127.0.0.1", 30080)):
+            eventually(lambda a=address, p=port: self._connect(node, a, p) == "connected")  # type: ignore[misc]
 
     @pytest.mark.lab_changes
     def test_it_refuses_when_its_last_pod_has_gone(self, node: Node, eventually: Eventually) -> None:
@@ -261,10 +236,36 @@ class TestNames:
         began = time.monotonic()
         result = node.attempt("getent", "hosts", "external-service", timeout_s=30)
         assert result.exit_code == 2
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 9, "a resolver that does not answer takes 10 s at least"
 
     def test_the_nodes_own_hosts_file_comes_first(self, node: Node) -> None:
         assert node.run("getent", "hosts", "image-bouncer-webhook").split()[0] == "127.0.0.1"
+
+
+class TestStaticPods:
+    def test_each_has_a_mirror_pod_that_runs(self, node: Node, eventually: Eventually) -> None:
+        components = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+
+        def mirrored() -> None:
+            pods = node.get("pods", "-n", "kube-system", "-l", "tier=control-plane")["items"]
+            assert sorted(pod["metadata"]["labels"]["component"] for pod in pods) == list(components)
+            for pod in pods:
+                assert pod["metadata"]["annotations"]["kubernetes.io/config.mirror"]
+                assert pod["metadata"]["ownerReferences"][0]["kind"] == "Node"
+                assert pod["status"]["phase"] == "Running"
+                (container,) = pod["status"]["containerStatuses"]
+                assert container["ready"]
+                assert re.fullmatch(rf"registry\.k8s\.io/[-a-z]+{DIGEST}", container["imageID"])
+
+        # A kubelet takes its time: startup probes begin after 10 s and come every 10 s.
+        # So this stands behind the tests that had the lab meanwhile.
+        eventually(mirrored, within_s=90)
+
+    def test_their_logs_are_read_with_kubectl(self, node: Node) -> None:
+        name = node.run("hostname").strip()
+        log = node.kubectl("logs", "-n", "kube-system", f"etcd-{name}", "--tail=5")
+        assert len(log.splitlines()) == 5
+        assert all(json.loads(line)["level"] for line in log.splitlines())
 
 
 def test_nothing_of_the_machine_can_be_reached(lab_cluster: Cluster, node: Node) -> None:

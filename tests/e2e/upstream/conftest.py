@@ -29,6 +29,7 @@ from lab.admission.kubeconf import WebhookKubeconfig, webhook_kubeconfig
 from lab.cluster.embedded.api_server import last_error
 from lab.cluster.protocol import ImagePolicy, StartState
 from lab.scenario.start import put_back
+from lab.testing.objects import api_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -162,6 +163,10 @@ class Plugin:
             return {case: self._last_error(name) for case, name in names.items()}
         finally:
             self._run("rm", *(f"{directory}/{name}.yaml" for name in names.values()))
+
+    def apply(self, manifest: Mapping[str, Any]) -> None:
+        """Apply an object in the namespace that is the backend's business; unlike a new one, it is ready for Pods."""
+        api_of(self.cluster).apply(manifest, namespace=NAMESPACE)
 
     @property
     def log(self) -> str:

@@ -9,7 +9,6 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lab.pytest_plugin import Apply
     from tests.e2e.conftest import Node
     from tests.e2e.upstream.conftest import Ask, Plugin
 
@@ -138,21 +137,19 @@ class TestClosed:
         assert plugin.backend.images == [[*images, *init]]
 
     def test_bad_ephemeral_container_when_updating_ephemeralcontainers_subresource(
-        self, plugin: Plugin, ask: Ask, lab_apply: Apply
+        self, plugin: Plugin, ask: Ask
     ) -> None:
         """Good container, good init container."""
-        self._running(plugin, ask, lab_apply, ask.pod("good", init=("good",), name="ephemeral-bad"))
+        self._running(plugin, ask, ask.pod("good", init=("good",), name="ephemeral-bad"))
         message = f'pods "ephemeral-bad" is forbidden: {DENIED}'
         denial = {"verdict": "denied", "decider": "image-policy-backend", "message": message}
         ask.probe({"debug": {"pod": "ephemeral-bad", "image": "bad"}}, denial)
         assert plugin.backend.images == [["bad"]]
 
-    def test_bad_ephemeral_container_when_updating_no_subresource(
-        self, plugin: Plugin, ask: Ask, lab_apply: Apply
-    ) -> None:
+    def test_bad_ephemeral_container_when_updating_no_subresource(self, plugin: Plugin, ask: Ask) -> None:
         """Good container, good init container: only these are sent."""
         debug = {"debug": {"pod": "has-ephemeral", "image": "bad"}}
-        self._running(plugin, ask, lab_apply, ask.pod("good", init=("good",), name="has-ephemeral"), debug)
+        self._running(plugin, ask, ask.pod("good", init=("good",), name="has-ephemeral"), debug)
         patch = {
             "apiVersion": "v1", "kind": "Pod", "name": "has-ephemeral", "body": {"metadata": {"labels": {"new": "yes"}}}
         }  # fmt: skip
@@ -160,24 +157,22 @@ class TestClosed:
         assert plugin.backend.images == [["good", "good"]]
 
     def test_bad_container_good_ephemeral_container_when_updating_ephemeralcontainers(
-        self, plugin: Plugin, ask: Ask, lab_apply: Apply
+        self, plugin: Plugin, ask: Ask
     ) -> None:
         """Only the ephemeral containers are sent."""
-        self._running(plugin, ask, lab_apply, ask.pod("bad", name="container-bad"))
+        self._running(plugin, ask, ask.pod("bad", name="container-bad"))
         ask.probe({"debug": {"pod": "container-bad", "image": "good"}}, {"verdict": "allowed"})
         assert plugin.backend.images == [["good"]]
 
-    def test_good_ephemeral_container(self, plugin: Plugin, ask: Ask, lab_apply: Apply) -> None:
-        self._running(plugin, ask, lab_apply, ask.pod("good", name="ephemeral-good"))
+    def test_good_ephemeral_container(self, plugin: Plugin, ask: Ask) -> None:
+        self._running(plugin, ask, ask.pod("good", name="ephemeral-good"))
         ask.probe({"debug": {"pod": "ephemeral-good", "image": "good"}}, {"verdict": "allowed"})
         assert plugin.backend.images == [["good"]]
 
-    def _running(
-        self, plugin: Plugin, ask: Ask, apply: Apply, pod: Mapping[str, Any], *debug: Mapping[str, Any]
-    ) -> None:
+    def _running(self, plugin: Plugin, ask: Ask, pod: Mapping[str, Any], *debug: Mapping[str, Any]) -> None:
         """Have a Pod that got in while everything was let in, with further containers."""
         plugin.backend.behave("allow")
-        apply(pod, namespace="default")
+        plugin.apply(pod)
         for request in debug:
             ask.probe(request, {"verdict": "allowed"}, dry_run=False)
         plugin.backend.behave()
