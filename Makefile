@@ -41,8 +41,12 @@ help:
 demo: $(installed)
 	@$(python) -m lab run --no-mistakes $(DEMO)
 
-test: lint programs
-	@$(python) -m pytest -n $(WORKERS) --dist loadgroup --junitxml=reports/junit.xml tests/unit tests/integration tests/e2e
+# The long tests first, so that no worker is idle at the end; lint beside them, its words last when it failed.
+test: programs $(installed_dev)
+	@mkdir -p reports; $(MAKE) --no-print-directory lint >reports/lint.txt 2>&1 & lint=$$!; \
+	  $(python) -m pytest -n $(WORKERS) --dist loadgroup --junitxml=reports/junit.xml \
+	    tests/e2e tests/integration tests/unit; tests=$$?; \
+	  wait $$lint || { cat reports/lint.txt; exit 1; }; exit $$tests
 
 lint: $(installed_dev)
 	@$(python) -m ruff check .
