@@ -98,9 +98,11 @@ def ordinary_user(pytestconfig: pytest.Config) -> Iterator[OrdinaryUser]:
         home.joinpath("lab").mkdir()
         store = home / "lab/cache/components"
         if LabPaths.from_environment().store.is_dir():
-            shutil.copytree(LabPaths.from_environment().store, store)
+            _link_tree(LabPaths.from_environment().store, store)
         for path in (home, home / "lab", *home.joinpath("lab").rglob("*")):
-            os.chown(path, user.pw_uid, user.pw_gid)
+            # What is only linked stays as it is: it is the store of whoever runs the tests.
+            if path.stat().st_nlink == 1 or path.is_dir():
+                os.chown(path, user.pw_uid, user.pw_gid)
         yield OrdinaryUser(user, home, python)
 
 
@@ -108,8 +110,19 @@ def _make_python(base: str, directory: Path) -> str:
     """A virtual environment with the packages of this one, which may lie where only root can enter."""
     subprocess.run([base, "-m", "venv", "--without-pip", str(directory)], check=True, env={})
     packages = sysconfig.get_path("purelib", vars={"base": str(directory)})
-    shutil.copytree(sysconfig.get_path("purelib"), packages, dirs_exist_ok=True, copy_function=_link_or_copy)
+    _link_tree(Path(sysconfig.get_path("purelib")), Path(packages))
     return str(directory / "bin/python")
+
+
+def _link_tree(source: Path, target: Path) -> None:
+    """The same files in another place; of a store, not its locks and what is half done."""
+    shutil.copytree(
+        source,
+        target,
+        dirs_exist_ok=True,
+        copy_function=_link_or_copy,
+        ignore=shutil.ignore_patterns("locks", "tmp"),
+    )
 
 
 def _link_or_copy(source: str, target: str) -> None:
