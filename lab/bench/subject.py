@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from lab.admission.manifest import parse_manifest, render_manifest, set_flag
 from lab.bench.memory import sample
-from lab.bench.timing import timed, undisturbed
+from lab.bench.timing import timed
 from lab.cluster.first_probe import wait_first_verdict
 from lab.cluster.start_state import API_SERVER_MANIFEST
 from lab.errors import LabError, WaitError
+from lab.interrupts import undisturbed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

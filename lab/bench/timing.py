@@ -1,11 +1,7 @@
-"""Times a whole process from outside, as a person with a stopwatch would; ends it when nobody waits any more.
-
-Cleaning up is not interrupted (`undisturbed`): a second Ctrl-C, or one that comes just then, waits until it is done.
-"""
+"""Times a whole process from outside, as a person with a stopwatch would; ends it when nobody waits any more."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import shlex
@@ -17,9 +13,10 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 from lab.errors import LabError, WaitError
+from lab.interrupts import undisturbed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
 _GRACE_S = 15.0
 """`lab up` that is told to end first removes what it has started."""
@@ -79,16 +76,6 @@ def timed(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout_
     if child.returncode != 0:
         raise _failed(argv, f"ended with exit code {child.returncode}", output="\n".join(said))
     return Timed(elapsed_s=elapsed_s, stdout=said[0], stderr=said[1])
-
-
-@contextlib.contextmanager
-def undisturbed() -> Iterator[None]:
-    """Keep back whatever would interrupt the block; it arrives when the block has ended."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _wait(pid: int, timeout_s: float) -> bool:

@@ -13,6 +13,7 @@ from lab.cli.practice import end_attempt, reset_attempt
 from lab.cluster import backends
 from lab.cluster.protocol import DEFAULT_STATE, Addon, Cluster, ImagePolicy, Snapshots, StartState
 from lab.errors import InputError, LabError
+from lab.interrupts import undisturbed
 from lab.paths import LabPaths
 
 _ADDONS = [addon.value for addon in Addon]
@@ -95,7 +96,8 @@ def up_command(
             cluster.up(state, progress=progress_lines())
             click.echo(f"{name} is up after {time.monotonic() - began:.1f} s: {state.key}, {cluster.status().server}")
         except KeyboardInterrupt:
-            cluster.down()  # also between its last step and this command's last line: Ctrl-C leaves no lab
+            with undisturbed():
+                cluster.down()  # also between its last step and this command's last line: Ctrl-C leaves no lab
             raise
     click.echo(_what_now(name))
 

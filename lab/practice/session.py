@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.errors import InputError, LabError
+from lab.interrupts import undisturbed
 from lab.practice import clock
 from lab.practice.grading import grade, possible_points
 from lab.practice.record import Attempt
@@ -111,7 +112,8 @@ class Practice:
             captures = self._set_up(scenario, fresh=fresh, progress=progress)
         except BaseException:
             if fresh:
-                self._cluster.down()
+                with undisturbed():
+                    self._cluster.down()
             raise
         attempt = Attempt(
             scenario=scenario.name,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
-from lab.bench.timing import timed, undisturbed
+from lab.bench.timing import timed
 from lab.errors import LabError, WaitError
 
 if TYPE_CHECKING:
@@ -83,21 +83,6 @@ def test_an_interrupt_ends_the_process_before_it_goes_on(tmp_path: Path) -> None
     thread.join()
 
     assert not psutil.pid_exists(int(note.read_text()))
-
-
-def test_an_interrupt_of_the_clean_up_waits_until_it_is_done() -> None:
-    done = []
-
-    def clean_up() -> None:
-        with undisturbed():
-            # To this thread: a signal to the process would be taken by another of the test runner's threads.
-            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
-            done.append("all of it")
-
-    with pytest.raises(KeyboardInterrupt):
-        clean_up()
-
-    assert done == ["all of it"]
 
 
 def test_what_an_enclosed_program_starts_ends_with_it_and_reaches_no_network(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -80,6 +82,25 @@ def test_the_time_runs_from_when_the_start_state_stands(desk: Desk, monkeypatch:
     desk.now.pass_by(minutes=3)
 
     assert attempt.used_s(desk.now()) == 180.0
+
+
+def test_an_impatient_second_interrupt_waits_until_the_lab_is_gone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.cluster.phase = "stopped"
+
+    def interrupted(*_arguments: object, **_more: object) -> None:
+        raise KeyboardInterrupt
+
+    def down() -> None:
+        # To this thread: a signal to the process would be taken by another of the test runner's threads.
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        desk.cluster.actions.append("all of it is gone")
+
+    monkeypatch.setattr(desk.cluster, "up", interrupted)
+    monkeypatch.setattr(desk.cluster, "down", down)
+    with pytest.raises(KeyboardInterrupt):
+        desk.begin()
+
+    assert desk.cluster.actions == ["all of it is gone"]
 
 
 def test_an_attempt_that_cannot_begin_leaves_no_lab_that_it_made_and_none_under_way(desk: Desk, write: Write) -> None:
