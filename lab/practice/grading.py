@@ -23,6 +23,7 @@ SEEN_MAX = 200
 """Characters that are shown of something seen."""
 SEEN_LINES = 3
 """Things seen that are told of one check; the first ones say enough."""
+HELD_BEFORE = "what holds without your doing brings its points once something of the task is done"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +63,7 @@ class Grade:
         scenario: the scenario's name.
         title: its title.
         checks: in the order of the scenario.
-        notes: what stands in the way of more than one check, one sentence each.
+        notes: what is to be said of more than one check, one sentence each.
     """
 
     scenario: str
@@ -91,22 +92,22 @@ class Grade:
         return EXIT_OK if self.complete else EXIT_FAILED
 
 
-def grade(scenario: Scenario, result: ScenarioResult, *, notes: tuple[str, ...] = ()) -> Grade:
+def grade(scenario: Scenario, result: ScenarioResult) -> Grade:
     """The grade for a scenario of which a person's work was checked.
 
     Args:
         scenario: the scenario.
         result: what its checks saw.
-        notes: see `Grade`.
     """
     found = {check.id: check for phase in result.phases for check in phase.checks}
     checks = scenario.document.checks
     begun = any(check.untouched == "fails" and _passed(found.get(check.id)) for check in checks)
+    passes_in_vain = not begun and any(_passed(check) for check in found.values())
     return Grade(
         scenario=scenario.name,
         title=scenario.document.metadata.title,
         checks=tuple(_graded(scenario, check, found.get(check.id), begun=begun) for check in checks),
-        notes=notes,
+        notes=(HELD_BEFORE,) if passes_in_vain else (),
     )
 
 

@@ -168,8 +168,10 @@ class Practice:
             on_event=on_event,
             transport=self._transport,
         )
-        unable = [phase.problem for phase in result.phases if phase.outcome is Outcome.ERROR and not phase.checks]
-        graded = grade(scenario, result, notes=(*unable, *self._obstacles(scenario)))
+        graded = grade(scenario, result)
+        if not graded.complete:
+            unable = [phase.problem for phase in result.phases if phase.outcome is Outcome.ERROR and not phase.checks]
+            graded = replace(graded, notes=(*unable, *self._obstacles(scenario), *graded.notes))
         at = self._now()
         self._change(attempt, lambda now: _with_grade(now, graded, at=at))
         return graded

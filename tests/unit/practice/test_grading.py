@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.practice.grading import SEEN_LINES, SEEN_MAX, Grade, grade
+from lab.practice.grading import HELD_BEFORE, SEEN_LINES, SEEN_MAX, Grade, grade
 from lab.scenario.result import (
     CheckResult,
     Feedback,
@@ -76,9 +77,15 @@ def test_a_check_that_never_ran_is_no_pass(scenario: Scenario) -> None:
     assert (result.points, result.possible) == (0, 4)
 
 
-def test_what_was_kept_counts_once_something_is_done(scenario: Scenario) -> None:
-    assert graded(scenario, first(Outcome.PASS), KEPT).points == 4
-    assert graded(scenario, first(Outcome.FAIL), KEPT).points == 0
+def test_what_was_kept_counts_once_something_is_done_and_until_then_it_is_told_why_not(scenario: Scenario) -> None:
+    done = graded(scenario, first(Outcome.PASS), KEPT)
+    assert (done.points, done.notes) == (4, ())
+    nothing = graded(scenario, first(Outcome.FAIL), KEPT)
+    assert (nothing.points, nothing.notes) == (0, (HELD_BEFORE,))
+
+
+def test_where_nothing_passes_there_is_nothing_to_explain(scenario: Scenario) -> None:
+    assert graded(scenario, first(Outcome.FAIL), replace(KEPT, outcome=Outcome.FAIL)).notes == ()
 
 
 @pytest.mark.parametrize(("feedback", "mistakes"), [("not-asked", ("bouncer-down",)), ("other", ())])

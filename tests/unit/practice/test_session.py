@@ -177,7 +177,7 @@ def test_an_api_server_that_does_not_run_is_told_with_its_own_error(desk: Desk) 
     attempt = desk.begin()
     desk.cluster.state, desk.cluster.error = "failed", "unknown flag: --nope"
 
-    assert desk.check(attempt).notes == ("the API server is failed: unknown flag: --nope",)
+    assert desk.check(attempt).notes[0] == "the API server is failed: unknown flag: --nope"
 
 
 def test_a_lab_that_is_gone_cannot_be_graded(desk: Desk) -> None:
