@@ -27,10 +27,14 @@ GATEKEEPER_STATE = StartState(image_policy=DEFAULT_STATE.image_policy, addons=DE
 SETTLE_S = 10.0
 """An idle lab: what it needed to start has been collected by then."""
 RESET_FACTOR = 1.5
+PRACTISED = "imagepolicy-enable"
+"""The scenario that is started and graded: the course's own, with probes that prove who decided."""
 
 _HELP = Target(value=0.3)
 _UP_BESIDE_KWOKCTL = Target(ratio=1.0)
 _UP_BESIDE_KIND = Target(ratio=1 / 8)
+_START = Target(value=5.0)
+_CHECK = Target(value=2.0)
 _EDIT = Target(value=2.0)
 _RESET = Target(ratio=RESET_FACTOR)
 _RESET_WITH_GATEKEEPER = Target(ratio=1.0)
@@ -48,6 +52,8 @@ class Measurement(StrEnum):
 
     HELP = "help"
     UP = "up"
+    START = "start"
+    CHECK = "check"
     EDIT = "edit"
     RESET = "reset"
     MEMORY = "memory"
@@ -86,6 +92,10 @@ def measure(bench: Bench, chosen: Iterable[Measurement]) -> tuple[Row, ...]:
         rows += _help(bench)
     if Measurement.UP in wanted:
         rows += _up(bench)
+    if Measurement.START in wanted:
+        rows += _start(bench)
+    if Measurement.CHECK in wanted:
+        rows += _check(bench)
     if wanted & {Measurement.EDIT, Measurement.RESET, Measurement.MEMORY}:
         with _lab(bench, DEFAULT_STATE):
             rows += _memory(bench, DEFAULT_STATE) if Measurement.MEMORY in wanted else []
@@ -129,6 +139,25 @@ def _up(bench: Bench) -> list[Row]:
         )
         for peer, target in peers
     ]
+
+
+def _start(bench: Bench) -> list[Row]:
+    bench.progress(f"lab start {PRACTISED} in a terminal, {bench.rounds} times; once before, not measured")
+    _start_and_down(bench)
+    figures = Series(unit=SECONDS, values=tuple(_start_and_down(bench) for _ in range(bench.rounds)))
+    return [Row(measurement="start", what="lab start, warm, to a prompt", figures=figures, target=_START)]
+
+
+def _check(bench: Bench) -> list[Row]:
+    bench.progress(f"lab start {PRACTISED} and its solution, not measured; then lab check {bench.rounds} times")
+    subject = bench.subject
+    try:
+        subject.start(PRACTISED)
+        subject.solve(PRACTISED)
+        figures = Series(unit=SECONDS, values=tuple(subject.check() for _ in range(bench.rounds)))
+    finally:
+        subject.down()
+    return [Row(measurement="check", what="lab check, to full points", figures=figures, target=_CHECK)]
 
 
 def _edit(bench: Bench) -> list[Row]:
@@ -203,6 +232,13 @@ def _size(sample: MemorySample) -> float:
 def _up_and_down(bench: Bench) -> float:
     try:
         return bench.subject.up(DEFAULT_STATE)
+    finally:
+        bench.subject.down()
+
+
+def _start_and_down(bench: Bench) -> float:
+    try:
+        return bench.subject.start(PRACTISED)
     finally:
         bench.subject.down()
 

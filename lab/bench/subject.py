@@ -8,24 +8,30 @@ import signal
 import sys
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+import lab
 from lab.admission.manifest import parse_manifest, render_manifest, set_flag
 from lab.bench.memory import sample
+from lab.bench.terminal import timed_to_prompt
 from lab.bench.timing import timed
 from lab.cluster.first_probe import wait_first_verdict
 from lab.cluster.start_state import API_SERVER_MANIFEST
 from lab.errors import LabError, WaitError
 from lab.interrupts import undisturbed
+from lab.paths import LabPaths
+from lab.practice.record import RecordFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from lab.bench.memory import MemorySample
     from lab.cluster.embedded.api_client import ApiClient
     from lab.cluster.protocol import Cluster, StartState
 
+_LAB = (sys.executable, "-P", "-m", "lab")
+_SCENARIOS = Path(lab.__file__).resolve().parents[1] / "scenarios"
 _API_SERVER = "kube-apiserver"
 _GATEKEEPER = "gatekeeper-system/"
 _TIMEOUT_S = 60.0
@@ -48,6 +54,15 @@ class Subject(Protocol):
 
     def down(self) -> None:
         """Remove the lab; not measured."""
+
+    def start(self, scenario: str) -> float:
+        """``lab start``, until the shell that it opens shows its prompt."""
+
+    def solve(self, scenario: str) -> None:
+        """Do what the scenario asks for, until it is graded with full points; not measured."""
+
+    def check(self) -> float:
+        """``lab check``, the whole process: it ends with the points of what was started."""
 
     def edit(self) -> float:
         """From before the API server's manifest is written until it answers under the new flag."""
@@ -89,9 +104,30 @@ class LabSubject:
         return self._lab("up", "--name", self._cluster.name, "--state", state.key)
 
     def down(self) -> None:
-        """Remove the lab, whatever comes in between."""
+        """Remove the lab and what is remembered of its practice, whatever comes in between."""
         with undisturbed():
             self._cluster.down()
+            RecordFile.of(self._cluster.name, LabPaths.from_environment()).path.unlink(missing_ok=True)
+
+    def start(self, scenario: str) -> float:
+        """``lab start`` in a pseudo-terminal."""
+        where = ("--name", self._cluster.name, "--scenarios", str(_SCENARIOS))
+        return timed_to_prompt((*_LAB, "start", "--yes", *where, scenario))
+
+    def solve(self, scenario: str) -> None:
+        """Run the scenario's solution on the node, and have it graded once."""
+        from lab.scenario.load import discover, load, select  # noqa: PLC0415 - only the practice needs the scenarios
+        from lab.scenario.run import context_of  # noqa: PLC0415
+        from lab.scenario.start import run_script  # noqa: PLC0415
+
+        (chosen,) = select([load(directory) for directory in discover(_SCENARIOS)], [scenario])
+        solution = chosen.document.solution
+        run_script(solution.script, context_of(chosen, self._cluster), timeout_s=solution.timeout_seconds)
+        self._lab("check", "--name", self._cluster.name, "--wait", str(_TIMEOUT_S))
+
+    def check(self) -> float:
+        """``lab check``."""
+        return self._lab("check", "--name", self._cluster.name)
 
     def edit(self) -> float:
         """Give the API server another flag, and wait until one that has it answers."""
@@ -139,7 +175,7 @@ class LabSubject:
         return sample(self._cluster.status().processes)
 
     def _lab(self, *arguments: str) -> float:
-        return timed((sys.executable, "-P", "-m", "lab", *arguments)).elapsed_s
+        return timed((*_LAB, *arguments)).elapsed_s
 
     def _kill_and_time(self, chosen: Callable[[str], bool], wait: Callable[[], None]) -> float:
         pids = [process.pid for process in self._cluster.status().processes if chosen(process.name)]

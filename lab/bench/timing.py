@@ -58,13 +58,13 @@ def timed(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout_
                 argv, stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr, env=env, process_group=0
             )
         except OSError as error:
-            raise _failed(argv, f"cannot be started: {error.strerror}", output="") from error
+            raise failed(argv, f"cannot be started: {error.strerror}", output="") from error
         try:
             in_time = _wait(child.pid, timeout_s)
             elapsed_s = time.monotonic() - began_s
         finally:
             with undisturbed():
-                _end(child)
+                end(child)
         said = _read(stdout), _read(stderr)
     if not in_time:
         raise WaitError(
@@ -74,7 +74,7 @@ def timed(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout_
             hint="try again when the machine is less busy",
         )
     if child.returncode != 0:
-        raise _failed(argv, f"ended with exit code {child.returncode}", output="\n".join(said))
+        raise failed(argv, f"ended with exit code {child.returncode}", output="\n".join(said))
     return Timed(elapsed_s=elapsed_s, stdout=said[0], stderr=said[1])
 
 
@@ -87,8 +87,8 @@ def _wait(pid: int, timeout_s: float) -> bool:
         os.close(descriptor)
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Make sure that a child and its group have ended."""
+def end(child: subprocess.Popen[bytes]) -> None:
+    """Make sure that a child and its group, of which it is the leader, have ended."""
     if child.poll() is None:
         os.killpg(child.pid, signal.SIGTERM)
         if not _wait(child.pid, _GRACE_S):
@@ -105,7 +105,8 @@ def _tail(text: str) -> str:
     return text[-_TAIL:].strip() or "nothing printed"
 
 
-def _failed(argv: Sequence[str], how: str, *, output: str) -> LabError:
+def failed(argv: Sequence[str], how: str, *, output: str) -> LabError:
+    """The error of a command that was to be measured and went wrong."""
     return LabError(
         "bench-command",
         f"a command that was to be measured {how}",

@@ -43,6 +43,15 @@ class FakeSubject:
     def down(self) -> None:
         self._step("down")
 
+    def start(self, scenario: str) -> float:
+        return self._step(f"start {scenario}")
+
+    def solve(self, scenario: str) -> None:
+        self._step(f"solve {scenario}")
+
+    def check(self) -> float:
+        return self._step("check")
+
     def edit(self) -> float:
         return self._step("edit")
 

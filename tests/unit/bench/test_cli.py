@@ -33,7 +33,8 @@ def test_everything_is_measured_three_times_unless_told_otherwise(asked: list[tu
     CliRunner().invoke(cli.bench_command, [], catch_exceptions=False)
     CliRunner().invoke(cli.bench_command, ["reset", "up", "-n", "7"], catch_exceptions=False)
 
-    assert asked == [(["help", "up", "edit", "reset", "memory"], 3), (["reset", "up"], 7)]
+    everything = ["help", "up", "start", "check", "edit", "reset", "memory"]
+    assert asked == [(everything, 3), (["reset", "up"], 7)]
 
 
 def test_a_missed_target_is_reported_and_no_error(asked: list[tuple[list[str], int]]) -> None:

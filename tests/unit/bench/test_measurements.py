@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.bench.measurements import Measurement, measure
+from lab.bench.measurements import PRACTISED, Measurement, measure
 from lab.bench.memory import MemorySample
 from lab.errors import LabError
 
@@ -144,7 +144,29 @@ def test_help_is_called_once_before_it_is_measured(lab: Lab) -> None:
     assert len(row.figures.values) == 2
 
 
+def test_each_start_is_that_of_a_lab_which_is_not_there_and_the_first_one_does_not_count(lab: Lab) -> None:
+    lab.subject.takes[f"start {PRACTISED}"] = deque([9.0, 4.0, 6.0])
+
+    (row,) = measure(lab.bench, [Measurement.START])
+
+    assert lab.calls == [f"start {PRACTISED}", "down"] * 3
+    assert row.figures.values == (4.0, 6.0)
+    assert row.met is True
+
+
+def test_a_check_is_that_of_work_which_is_done(lab: Lab) -> None:
+    lab.subject.takes["check"] = deque([3.0, 2.0])
+
+    (row,) = measure(lab.bench, [Measurement.CHECK])
+
+    assert lab.calls == [f"start {PRACTISED}", f"solve {PRACTISED}", "check", "check", "down"]
+    assert row.figures.values == (3.0, 2.0)
+    assert row.met is False
+
+
 def test_rows_come_in_the_order_of_the_measurements(lab: Lab) -> None:
     rows = measure(lab.bench, reversed(Measurement))
 
-    assert [row.measurement for row in rows] == ["help", "up", "up", "edit", "reset", "reset", "memory", "memory"]
+    assert [row.measurement for row in rows] == [
+        "help", "up", "up", "start", "check", "edit", "reset", "reset", "memory", "memory",
+    ]  # fmt: skip
