@@ -22,21 +22,28 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from lab.scenario.load import load
+from lab.paths import LabPaths
+from lab.practice.record import RecordFile
+from lab.scenario.load import discover, load
+from lab.scenario.plan import Mode
+from lab.scenario.run import plan_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from subprocess import CompletedProcess
 
+    from lab.cluster.protocol import Cluster
+
 ROOT = Path(__file__).parents[2]
-SHORT = ("pin-deployment-digest", "imagepolicy-fail-closed")
-"""Scenarios that are practised: one that works with objects, one that edits the node's files."""
+SCENARIOS = discover(ROOT / "scenarios")
 PAGE = ROOT / "docs" / "how-to" / "write-a-scenario.md"
 FILE = re.compile(r"^<!-- file: (?P<name>\S+) -->\n```\w+\n(?P<text>.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
 PROMPT = re.compile(rb"root@[\w.-]+:[^\n]*# $")
 CONTINUED = re.compile(rb"(?:^|[\r\n])(?:\x1b\[\?2004h)?> $")
 ESCAPES = re.compile(rb"\x1b\[\?2004[hl]")
+POINTS = re.compile(r"(?P<earned>\d+) of (?P<possible>\d+) points.*^ended with (?P<code>\d+)", re.MULTILINE | re.DOTALL)
+GRADE = "lab check --wait {wait_s}; echo ended with $?"
 PATIENCE_S = 180.0
 COMMAND_S = 240.0
 
@@ -66,7 +73,8 @@ class Terminal:
 
     def type(self, line: str) -> str:
         """Type a line and wait until the shell wants the next; what it showed."""
-        os.write(self.descriptor, line.encode() + b"\n")
+        # Ctrl-V before a tab, which would be taken for a question about what one could go on with.
+        os.write(self.descriptor, line.replace("\t", "\x16\t").encode() + b"\n")
         return self.wait_for(PROMPT, CONTINUED).decode(errors="replace")
 
     def leave(self) -> int:
@@ -124,42 +132,66 @@ class Person:
 
 @pytest.fixture
 def person(tmp_path: Path) -> Iterator[Person]:
-    environment = {**os.environ, "LAB_NAME": f"practice-{secrets.token_hex(4)}", "TERM": "xterm"}
-    environment.pop("LAB_SCENARIOS", None)
-    person = Person(environment=environment, directory=tmp_path)
+    """Somebody whose lab is not there yet."""
+    person = _person(f"practice-{secrets.token_hex(4)}", tmp_path)
     yield person
     down = person.run("down")
     assert down.returncode == 0, down.stderr
+    _forget(person)
 
 
-def script_of(name: str) -> list[str]:
-    """The lines of a scenario's solution."""
-    (directory,) = (ROOT / "scenarios").glob(f"*/{name}")
+@pytest.fixture
+def candidate(lab_cluster: Cluster, tmp_path: Path) -> Iterator[Person]:
+    """Somebody who goes from scenario to scenario in the session's lab, which costs no more than a reset."""
+    candidate = _person(lab_cluster.name, tmp_path, LAB_BACKEND=lab_cluster.backend)
+    yield candidate
+    _forget(candidate)
+
+
+def _person(lab: str, directory: Path, **environment: str) -> Person:
+    environment = {**os.environ, "LAB_NAME": lab, "TERM": "xterm"} | environment
+    environment.pop("LAB_SCENARIOS", None)
+    return Person(environment=environment, directory=directory)
+
+
+def _forget(person: Person) -> None:
+    """Remove the record of a person's practice, which outlives the lab."""
+    RecordFile.of(person.environment["LAB_NAME"], LabPaths.from_environment()).path.unlink(missing_ok=True)
+
+
+def _points(shown: str) -> tuple[int, int, int]:
+    """Points earned, points that there are, and the exit code, as a grading typed as `GRADE` shows them."""
+    found = POINTS.search(shown)
+    assert found, shown
+    return int(found["earned"]), int(found["possible"]), int(found["code"])
+
+
+@pytest.mark.lab_changes
+@pytest.mark.lab_state("any")
+@pytest.mark.parametrize("directory", SCENARIOS, ids=lambda directory: directory.name)
+def test_who_does_nothing_gets_no_point_and_who_types_the_solution_gets_all(
+    candidate: Person, lab_cluster: Cluster, directory: Path
+) -> None:
     scenario = load(directory)
-    return scenario.text(scenario.document.solution.script).splitlines()
+    cannot = plan_for(scenario, lab_cluster, mode=Mode.CHECK).skip
+    if cannot:
+        pytest.skip(cannot)
 
-
-@pytest.mark.parametrize("name", SHORT)
-def test_who_does_nothing_gets_no_point_and_who_types_the_solution_gets_all(person: Person, name: str) -> None:
-    with person.terminal("start", name) as terminal:
+    with candidate.terminal("start", "--yes", scenario.name) as terminal:
         terminal.wait_for(PROMPT)
-        idle = json.loads(person.run("check", "--json").stdout)
-        assert (idle["points"]["earned"], idle["exitCode"]) == (0, 1), idle
-
-        for line in script_of(name):
-            terminal.type(line)
-        inside = terminal.type("lab check --wait 30; echo ended with $?")
+        untouched = terminal.type(GRADE.format(wait_s=0))
+        typed = [terminal.type(line) for line in scenario.text(scenario.document.solution.script).splitlines()]
+        solved = terminal.type(GRADE.format(wait_s=30))
         assert terminal.leave() == 0
 
-    assert re.search(r"(\d+) of \1 points", inside), inside
-    assert "ended with 0" in inside
-    outside = person.run("check")
-    assert outside.returncode == 0, outside.stdout
-    assert ", solved; hints: 0 of" in outside.stdout
+    earned, possible, code = _points(untouched)
+    assert (earned, code) == (0, 1), untouched
+    earned, _, code = _points(solved)
+    assert (earned, code) == (possible, 0), "".join([*typed, solved])
 
 
 def test_the_shell_of_a_practice_has_what_an_exam_has(person: Person) -> None:
-    with person.terminal("start", SHORT[0]) as terminal:
+    with person.terminal("start", "pin-deployment-digest") as terminal:
         shown = terminal.wait_for(PROMPT).decode()
         assert "Pin an image" in shown
         assert "time: 0 s of 5 min" in shown
@@ -169,8 +201,14 @@ def test_the_shell_of_a_practice_has_what_an_exam_has(person: Person) -> None:
         terminal.type("kubectl delete deployment crazy-deployment")
         assert "is back after" in terminal.type("lab reset")
         assert "crazy-deployment" in terminal.type("k get deployments")
-        assert "hints: 1 of 3" in terminal.type("lab check")
+        inside = _points(terminal.type(GRADE.format(wait_s=0)))
+        assert r"$'a\tb'" in terminal.type("printf '%q' 'a\tb'")
         assert terminal.leave() == 0
+
+    outside = person.run("check", "--wait", "0", "--json")
+    grade = json.loads(outside.stdout)
+    assert (grade["points"]["earned"], grade["points"]["possible"], outside.returncode) == inside
+    assert grade["hintsTaken"] == 1
 
 
 def test_the_page_on_writing_a_scenario_leads_to_a_pass(person: Person) -> None:
