@@ -171,7 +171,8 @@ class Practice:
         graded = grade(scenario, result)
         if not graded.complete:
             unable = [phase.problem for phase in result.phases if phase.outcome is Outcome.ERROR and not phase.checks]
-            graded = replace(graded, notes=(*unable, *self._obstacles(scenario), *graded.notes))
+            obstacles = (*unable, *self._obstacles(scenario))
+            graded = replace(graded, notes=(obstacles or _cut_short(scenario, graded, patience_s)) + graded.notes)
         at = self._now()
         self._change(attempt, lambda now: _with_grade(now, graded, at=at))
         return graded
@@ -216,6 +217,17 @@ class Practice:
         record = self._records.load()
         if record.current is not None and record.current.started_at == attempt.started_at:
             self._records.save(replace(record, current=change(record.current)))
+
+
+def _cut_short(scenario: Scenario, graded: Grade, patience_s: float) -> tuple[str, ...]:
+    """That a check which did not pass may have been looked at too early."""
+    missing = {check.id for check in graded.checks if check.outcome is not Outcome.PASS}
+    longest_s = max(check.within_seconds for check in scenario.document.checks if check.id in missing)
+    if longest_s <= patience_s:
+        return ()
+    return (
+        f"what was changed a moment ago may need up to {longest_s:g} s: 'lab check --wait {longest_s:g}' looks again",
+    )
 
 
 def _with_grade(attempt: Attempt, graded: Grade, *, at: datetime) -> Attempt:

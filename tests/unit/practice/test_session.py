@@ -12,6 +12,7 @@ import pytest
 
 from lab.cluster.protocol import Capability, ExecResult
 from lab.errors import LabError
+from lab.practice.grading import HELD_BEFORE
 from lab.practice.session import scenario_of, under_way
 from lab.scenario.load import load
 from lab.scenario.result import Outcome
@@ -171,6 +172,15 @@ def test_a_known_mistake_gets_its_own_feedback(desk: Desk) -> None:
     assert (failed.feedback, failed.mistakes) == ("The bouncer did not answer.", ("bouncer-down",))
     assert failed.expected.startswith("denied by image-policy-backend: pods ")
     assert failed.seen[0].startswith("denied by image-policy-failed-closed: pods ")
+
+
+def test_a_check_that_could_be_given_more_time_is_told_and_how(desk: Desk, write: Write) -> None:
+    slow = load(write(("    points: 3\n", "    points: 3\n    withinSeconds: 0.1\n")))
+    attempt = desk.practice.begin(slow, progress=STEPS.append)
+    notes = {wait_s: desk.practice.check(attempt, slow, patience_s=wait_s).notes for wait_s in (0.0, 0.1)}
+
+    early = "what was changed a moment ago may need up to 0.1 s: 'lab check --wait 0.1' looks again"
+    assert notes == {0.0: (early, HELD_BEFORE), 0.1: (HELD_BEFORE,)}
 
 
 def test_an_api_server_that_does_not_run_is_told_with_its_own_error(desk: Desk) -> None:
