@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from lab.cluster.embedded import api_server
 from lab.cluster.embedded.admission_barrier import wait_until_in_force
 from lab.cluster.embedded.api_client import ApiError, ApiUnavailable
+from lab.cluster.embedded.controllers import are_at_rest
 from lab.cluster.embedded.etcd_client import EtcdClient, EtcdUnavailable
 from lab.cluster.embedded.node_files import NodeFiles
 from lab.cluster.embedded.stored_objects import ROOT, changes, follows_its_owner, owners
@@ -34,12 +35,15 @@ if TYPE_CHECKING:
 
 FILES = (Path("/etc/kubernetes"), Path("/etc/hosts"), Path("/var/lib/kubelet/pki"))
 """What belongs to a state besides etcd's data; the cluster definition's extraMounts come to it."""
+HOME = Path("/root")
+"""Where a scenario puts the files of its task, and a person works."""
 _MANIFESTS = Path("/etc/kubernetes/manifests")
 _LOGS = Path("/var/log")
 _KEPT = 8
 _PATIENCE_S = 20.0
 _POLL_S = 0.02
-_REST_S = 3.0
+_REST_S = 10.0
+_UNDO_S = 8.0
 _UNDO_POLL_S = 0.05
 _QUIET_S = 0.08
 _QUIET_AFTER_OWNERS_S = 0.3
@@ -87,17 +91,20 @@ class Checkpoints:
     async def take(self, label: str, kept: Any) -> None:
         """Remember the cluster once it is at rest, and something with it that is not None.
 
-        Raises:
-            EtcdUnavailable: etcd does not answer.
+        One that does not come to rest is not remembered: there would be no way back to it.
         """
-        async with EtcdClient() as etcd:
-            stored = await _at_rest(etcd)
         self._taken.pop(label, None)
+        try:
+            async with EtcdClient() as etcd, asyncio.timeout(_REST_S):
+                stored = await self._at_rest(etcd)
+        except (EtcdUnavailable, ApiError, ApiUnavailable, TimeoutError) as error:
+            log.info("no checkpoint %s: %s", label, error or "the cluster does not come to rest")
+            return
         while len(self._taken) >= _KEPT:
             del self._taken[next(iter(self._taken))]
         self._taken[label] = _Checkpoint(
             stored=stored,
-            files=NodeFiles.read(self._roots),
+            files=NodeFiles.read(self._roots, homes=(HOME,)),
             processes=self._processes(),
             remembers=self._remembers(),
             ready=frozenset(uid for uid, runner in self._node.link.agent.runners.items() if runner.ready),
@@ -129,13 +136,25 @@ class Checkpoints:
             return None
         return checkpoint.kept if sure else None
 
+    async def _at_rest(self, etcd: EtcdClient) -> dict[str, Stored]:
+        """What etcd holds once the controllers have nothing to do and nobody has decided anything for a moment."""
+        while not await are_at_rest(self._node.link.admin):
+            await asyncio.sleep(_UNDO_POLL_S)
+        stored = await etcd.read()
+        while True:
+            await asyncio.sleep(_UNDO_POLL_S)
+            before, stored = stored, await etcd.read()
+            if not any(changes(before, stored)):
+                return stored
+
     async def _go_back(self, checkpoint: _Checkpoint) -> bool:
         async with EtcdClient() as etcd:
             if checkpoint.remembers and any(changes(checkpoint.stored, await etcd.read())[0]):
                 return False  # what a webhook decided while it was another one may be remembered
             self._node.worlds.forget_failures()
             checkpoint.files.put_back()
-            undone = await _undo(checkpoint, etcd)
+            async with asyncio.timeout(_UNDO_S):
+                undone = await _undo(checkpoint, etcd)
         await wait_until_in_force(self._node.link.admin, undone)
         await self._workloads(checkpoint, undone)
         return self._processes() == checkpoint.processes
@@ -161,17 +180,6 @@ class Checkpoints:
     def _remembers(self) -> bool:
         pids = self._processes().get(api_server.COMPONENT, frozenset())
         return any("ImagePolicyWebhook" in flag for pid in pids for flag in api_server.running_flags(pid))
-
-
-async def _at_rest(etcd: EtcdClient) -> dict[str, Stored]:
-    """What etcd holds when nobody has decided anything for a moment; whatever it holds when that does not come."""
-    deadline = asyncio.get_running_loop().time() + _REST_S
-    stored = await etcd.read()
-    while True:
-        await asyncio.sleep(_UNDO_POLL_S)
-        before, stored = stored, await etcd.read()
-        if not any(changes(before, stored)) or asyncio.get_running_loop().time() > deadline:
-            return stored
 
 
 async def _undo(checkpoint: _Checkpoint, etcd: EtcdClient) -> set[str]:

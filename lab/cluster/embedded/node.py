@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from lab.cluster.embedded import memory, network
 from lab.cluster.embedded.addresses import DNS_PORT, NODE_RESOLVER_IP
+from lab.cluster.embedded.api_client import ApiError, ApiUnavailable
 from lab.cluster.embedded.checkpoints import Checkpoints
 from lab.cluster.embedded.cluster_link import KUBERNETES, ClusterLink, report_failure
+from lab.cluster.embedded.controllers import are_at_rest
 from lab.cluster.embedded.node_services import NodeService
 from lab.cluster.embedded.pod_runner import PodRunner
 from lab.cluster.embedded.pod_worlds import PodWorlds
@@ -41,6 +43,7 @@ REGISTRY_ADDRESS = "127.0.0.1:5000"
 PRIVATE_REGISTRY_ADDRESS = "127.0.0.1:5001"
 _CLIENTS_OF_THE_API_SERVER = ("kube-controller-manager", "kube-scheduler")
 _TEMPLATE_GRACE_S = 1.0
+_TEMPLATE_REST_S = 20.0
 _CLIENTS_START_S = 5.0
 _REGISTRY_START_S = 10.0
 _POLL_S = 0.02
@@ -147,6 +150,7 @@ class Node:
             for_template: what is left behind is to be a start: nobody holds a lease, and etcd ends in good order.
         """
         if for_template:
+            await self._come_to_rest()
             self.link.memory.save(memory.PATH)
             self.static_pods.halt(_CLIENTS_OF_THE_API_SERVER)
             await self.link.forget_leaders()
@@ -161,6 +165,15 @@ class Node:
         if self._link is not None:
             await self._link.close()
             self._link = None
+
+    async def _come_to_rest(self) -> None:
+        """Wait a while for the controllers, so that no copy has to wait for them."""
+        try:
+            async with asyncio.timeout(_TEMPLATE_REST_S):
+                while not await are_at_rest(self.link.admin):
+                    await asyncio.sleep(_POLL_S)
+        except (ApiError, ApiUnavailable, TimeoutError) as error:
+            log.warning("the template is kept before the cluster is at rest: %s", error or "it takes too long")
 
     async def answers(self) -> bool:
         """Whether the API server answers requests now."""

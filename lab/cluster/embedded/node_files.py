@@ -27,21 +27,30 @@ class NodeFiles:
 
     Attributes:
         roots: the files and directories, each with all that is below it.
+        homes: directories that are a person's: what is new in them stays, and so does what is hidden.
         entries: what there was, parents first.
     """
 
     roots: tuple[Path, ...]
+    homes: tuple[Path, ...]
     entries: dict[Path, _Entry]
 
     @classmethod
-    def read(cls, roots: Iterable[Path]) -> NodeFiles:
+    def read(cls, roots: Iterable[Path], *, homes: Iterable[Path] = ()) -> NodeFiles:
         """Remember files as they are now."""
-        kept = tuple(roots)
-        return cls(roots=kept, entries=_read(kept))
+        all_of, some_of = tuple(roots), tuple(homes)
+        return cls(roots=all_of, homes=some_of, entries=_read(all_of) | _read(some_of, hidden=False))
 
     def differences(self) -> list[Path]:
         """Paths that are not as they were, gone or new ones included; a directory before what is in it."""
         now = _read(self.roots)
+        for home in self.homes:
+            known = [home, *(path for path in self.entries if path.parent == home)]
+            now |= {
+                path: entry
+                for path, entry in _read([home], hidden=False).items()
+                if any(path == one or (one != home and path.is_relative_to(one)) for one in known)
+            }
         return sorted(path for path in {*self.entries, *now} if self.entries.get(path) != now.get(path))
 
     def put_back(self) -> None:
@@ -56,11 +65,11 @@ class NodeFiles:
                 _write(path, self.entries[path])
 
 
-def _read(roots: Iterable[Path]) -> dict[Path, _Entry]:
-    return {path: entry for root in roots for path, entry in _walk(root)}
+def _read(roots: Iterable[Path], *, hidden: bool = True) -> dict[Path, _Entry]:
+    return {path: entry for root in roots for path, entry in _walk(root, hidden=hidden)}
 
 
-def _walk(path: Path) -> Iterator[tuple[Path, _Entry]]:
+def _walk(path: Path, *, hidden: bool) -> Iterator[tuple[Path, _Entry]]:
     try:
         info = path.lstat()
         kind, mode = stat.S_IFMT(info.st_mode), stat.S_IMODE(info.st_mode)
@@ -71,7 +80,8 @@ def _walk(path: Path) -> Iterator[tuple[Path, _Entry]]:
         elif kind == stat.S_IFDIR:
             yield path, _Entry(kind, mode, b"")
             for child in sorted(path.iterdir()):
-                yield from _walk(child)
+                if hidden or not child.name.startswith("."):
+                    yield from _walk(child, hidden=hidden)
     except FileNotFoundError:  # gone since its directory was listed
         return
 

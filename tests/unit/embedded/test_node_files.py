@@ -89,3 +89,28 @@ def test_one_file_can_be_kept_by_itself(tmp_path: Path) -> None:
     hosts.unlink()
     files.put_back()
     assert hosts.read_text() == "127.0.0.1 localhost\n"
+
+
+def test_at_home_only_what_there_was_is_put_back(tmp_path: Path) -> None:
+    home = tmp_path / "root"
+    home.mkdir()
+    (home / "opa.yaml").write_text("as given")
+    (home / "notes.yaml").write_text("as given")
+    (home / ".bash_history").write_text("ls")
+    (home / "audit").mkdir()
+    files = NodeFiles.read([], homes=[home])
+    (home / "opa.yaml").write_text("edited")
+    (home / "notes.yaml").unlink()
+    (home / "mine.yaml").write_text("mine")
+    (home / ".bash_history").write_text("ls; vi")
+    (home / "audit/report").write_text("of the last attempt")
+    assert [path.name for path in files.differences()] == ["report", "notes.yaml", "opa.yaml"]
+    files.put_back()
+    assert list((home / "audit").iterdir()) == []
+    contents = {path.name: path.read_text() for path in home.iterdir() if path.is_file()}
+    assert contents == {
+        "opa.yaml": "as given",
+        "notes.yaml": "as given",
+        "mine.yaml": "mine",
+        ".bash_history": "ls; vi",
+    }
