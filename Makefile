@@ -8,6 +8,8 @@ PYTHON ?= python3
 VENV ?= .venv
 # How many tests run at a time; each worker that needs a lab has one of its own.
 WORKERS ?= 2
+# In which order the tests replay the scenarios: another one for each commit.
+SEED ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
 # What the demo replays; `lab scenarios` lists all there are.
 DEMO ?= gatekeeper-trusted-images imagepolicy-enable imagepolicy-fail-closed pin-deployment-digest
 # Whose verdicts are recorded for the walkthroughs; `make walkthroughs WALK=cache-ttl` keeps those of the others.
@@ -44,7 +46,7 @@ demo: $(installed)
 # The long tests first, so that no worker is idle at the end; lint beside them, its words last when it failed.
 test: programs $(installed_dev)
 	@mkdir -p reports; $(MAKE) --no-print-directory lint >reports/lint.txt 2>&1 & lint=$$!; \
-	  $(python) -m pytest -n $(WORKERS) --dist loadgroup --junitxml=reports/junit.xml \
+	  $(python) -m pytest -n $(WORKERS) --dist loadgroup --lab-shuffle $(SEED) --junitxml=reports/junit.xml \
 	    tests/e2e tests/integration tests/unit; tests=$$?; \
 	  wait $$lint || { cat reports/lint.txt; exit 1; }; exit $$tests
 

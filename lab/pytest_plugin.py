@@ -70,7 +70,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="DIR",
         help="where scenarios (<topic>/<name>/scenario.yaml) are collected from (default: ini option lab_scenarios)",
     )
+    group.addoption(
+        "--lab-shuffle", type=int, metavar="SEED", help="run scenarios in a random order, always the same for a seed"
+    )
     parser.addini("lab_scenarios", type="paths", help="directories of scenarios (default: scenarios)", default=[])
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Tell the seed of the scenarios' order."""
+    seed = config.getoption("--lab-shuffle")
+    return None if seed is None else f"scenarios: in the order of --lab-shuffle {seed}"
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -98,7 +107,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     config = metafunc.config
     chosen = config.getoption("--lab-scenarios") or config.getini("lab_scenarios") or [config.rootpath / "scenarios"]
     try:
-        cases = cases_in([directory.absolute() for directory in chosen])
+        cases = cases_in([directory.absolute() for directory in chosen], seed=config.getoption("--lab-shuffle"))
     except InputError as error:
         raise pytest.Collector.CollectError(str(error)) from error
     # The mistakes of a scenario are waited for as long as its solution took, so they stay together, solution first.

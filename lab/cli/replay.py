@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -122,9 +121,11 @@ def _in_order(scenarios: tuple[Scenario, ...], *, seed: int | None) -> tuple[Sce
     """The scenarios as they come, or in the random order of a seed, which is told."""
     if seed is None:
         return scenarios
-    shuffled = random.Random(seed).sample(scenarios, k=len(scenarios))  # noqa: S311 - an order, not a secret
+    from lab.scenario.load import shuffle  # noqa: PLC0415
+
+    shuffled = shuffle(scenarios, seed)
     click.echo(f"order of seed {seed}: {', '.join(scenario.name for scenario in shuffled)}", err=True)
-    return tuple(shuffled)
+    return shuffled
 
 
 def _replay(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +157,11 @@ def select(scenarios: Sequence[Scenario], names: Iterable[str]) -> tuple[Scenari
             raise InputError("unknown-scenario", f"there is no scenario {name!r}", hint=hint)
         chosen.append(by_name[name])
     return tuple(chosen)
+
+
+def shuffle(scenarios: Sequence[Scenario], seed: int) -> tuple[Scenario, ...]:
+    """The scenarios in a random order, always the same for a seed."""
+    return tuple(random.Random(seed).sample(scenarios, k=len(scenarios)))  # noqa: S311 - an order, not a secret
 
 
 def _reject_duplicates(scenarios: Sequence[Scenario]) -> None:

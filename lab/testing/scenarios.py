@@ -72,16 +72,16 @@ class CaseRun:
             pytest.fail(explain(self.result), pytrace=False)
 
 
-def cases_in(directories: Iterable[Path]) -> tuple[Case, ...]:
-    """The cases of all scenarios below some directories.
+def cases_in(directories: Iterable[Path], *, seed: int | None = None) -> tuple[Case, ...]:
+    """The cases of all scenarios below some directories; the scenarios in the random order of a seed, if there is one.
 
     Raises:
         InputError: a directory is none, or a scenario is faulty; all faults are told.
     """
-    found = [directory for root in directories for directory in load.discover(root)]
+    scenarios = load.load_all([directory for root in directories for directory in load.discover(root)])
     return tuple(
         Case(scenario=scenario, name=name)
-        for scenario in load.load_all(found)
+        for scenario in (scenarios if seed is None else load.shuffle(scenarios, seed))
         for name in (SOLUTION, *(f"mistake/{mistake.id}" for mistake in scenario.document.mistakes))
     )
 

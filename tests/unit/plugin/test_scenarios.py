@@ -162,3 +162,19 @@ def test_scenarios_come_from_the_directory_that_the_option_or_the_ini_file_names
     session.run("--lab-scenarios", "other").assert_outcomes(passed=2)
     session.pytester.makeini("[pytest]\nlab_scenarios = other\n")
     session.run().assert_outcomes(passed=2)
+
+
+def test_a_seed_decides_the_order_of_scenarios_and_keeps_their_cases_together(session: Session) -> None:
+    for name in ("ask", "buy", "carry", "dig", "eat"):
+        _scenario(session, name)
+    session.pytester.makepyfile(TEST)
+
+    def order(*options: str) -> list[str]:
+        lines = session.run("--collect-only", "-q", *options).stdout.lines
+        return [line.partition("[")[2] for line in lines if "[" in line and "::" in line]
+
+    as_they_come, shuffled = order(), order("--lab-shuffle", "3")
+    assert shuffled == order("--lab-shuffle", "3") != as_they_come
+    assert sorted(shuffled) == sorted(as_they_come)
+    names = [case.partition("/")[0] for case in shuffled]
+    assert names[::2] == names[1::2]
