@@ -214,12 +214,15 @@ def test_ctrl_c_at_any_moment_of_up_leaves_nothing(
 
 
 def test_a_lab_that_is_interrupted_while_it_resets_can_be_reset_again(own_cluster: OwnCluster) -> None:
+    """The reset that stops the cluster, because its API server is not the one that was there."""
     cluster = own_cluster()
     cluster.up(DEFAULT_STATE, progress=_nobody)
     argv = [sys.executable, "-P", "-m", "lab", "reset", "--name", cluster.name]
     codes: list[int] = []
     while 130 not in codes:
         assert len(codes) < INTERRUPTIONS, f"no reset was caught in its middle: {codes}"
+        cluster.node_exec(("pkill", "-9", "-x", "kube-apiserver"))
+        cluster.wait_api_server(timeout_s=60)
         process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
         while cluster.status().phase == "running" and process.poll() is None:
             time.sleep(0.01)
@@ -231,3 +234,20 @@ def test_a_lab_that_is_interrupted_while_it_resets_can_be_reset_again(own_cluste
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, f"after {time.monotonic() - began:.1f} s: {done.stderr}"
     assert cluster.status().phase == "running"
+
+
+@pytest.mark.lab_changes
+@pytest.mark.parametrize("after_s", [0.15, 0.25, 0.35, 0.5])
+def test_a_rewind_may_be_interrupted_at_any_moment(lab_cluster: Cluster, after_s: float) -> None:
+    run = ("kubectl", "create", "deployment", "web", "--image=docker.io/library/nginx", "--replicas=3")
+    lab_cluster.node_exec(run)
+    argv = [sys.executable, "-P", "-m", "lab", "reset", "--name", lab_cluster.name]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    time.sleep(after_s)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode in (0, 130, -signal.SIGINT), output.decode()
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    left = lab_cluster.node_exec(("kubectl", "get", "deployments,pods", "-o", "name", "-l", "app=web"))
+    assert (left.exit_code, left.stdout) == (0, ""), left

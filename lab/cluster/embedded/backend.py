@@ -42,6 +42,8 @@ _FIRST_VERDICT_S = 90.0
 _BOOTSTRAP_S = 180.0
 _CALL_S = 30.0
 _REWIND_S = 60.0
+_REST_S = 5.0
+"""A start state in which something never comes to rest (a Deployment whose Pods are denied) has no checkpoint."""
 
 
 class EmbeddedCluster:
@@ -110,7 +112,7 @@ class EmbeddedCluster:
 
     def checkpoint(self, label: str, facts: Mapping[str, str]) -> None:
         """Remember the cluster as it is now."""
-        self._remember(label, self._settings().state, facts)
+        self._remember(label, self._settings().state, facts, patience_s=_REST_S)
 
     def rewind(self, label: str) -> Mapping[str, str] | None:
         """Go back to what was remembered, without stopping the cluster."""
@@ -193,13 +195,14 @@ class EmbeddedCluster:
         facts: Mapping[str, str] = remembered["facts"]
         return facts
 
-    def _remember(self, label: str, state: StartState, facts: Mapping[str, str]) -> None:
-        self._call("checkpoint", arguments={"label": label, "kept": {"state": state.key, "facts": dict(facts)}})
+    def _remember(self, label: str, state: StartState, facts: Mapping[str, str], *, patience_s: float) -> None:
+        kept = {"state": state.key, "facts": dict(facts)}
+        self._call("checkpoint", arguments={"label": label, "kept": kept, "patience_s": patience_s})
 
     def _stands(self, state: StartState) -> None:
-        """Wait until a start state holds, and remember it."""
+        """Wait until a start state holds, and remember it; its template was kept at rest."""
         self._first_verdict(state)
-        self._remember(_label(state), state, {})
+        self._remember(_label(state), state, {}, patience_s=0.0)
 
     def _start_again(self, state: StartState, *, progress: Callable[[str], None]) -> None:
         """Stop the cluster and start it from the template of a state."""

@@ -42,7 +42,6 @@ _LOGS = Path("/var/log")
 _KEPT = 8
 _PATIENCE_S = 20.0
 _POLL_S = 0.02
-_REST_S = 10.0
 _UNDO_S = 8.0
 _UNDO_POLL_S = 0.05
 _QUIET_S = 0.08
@@ -87,16 +86,22 @@ class Checkpoints:
         self._node = node
         self._roots = (*FILES, *(path for path in map(Path, mounts) if not _is_covered(path)))
         self._taken: dict[str, _Checkpoint] = {}
+        self._under_way = asyncio.Lock()
 
-    async def take(self, label: str, kept: Any) -> None:
-        """Remember the cluster once it is at rest, and something with it that is not None.
+    async def take(self, label: str, kept: Any, *, patience_s: float) -> None:
+        """Remember the cluster once it is at rest, and something with it.
 
         One that does not come to rest is not remembered: there would be no way back to it.
+
+        Args:
+            label: its name.
+            kept: what `rewind` gives back; not None.
+            patience_s: how long the cluster may take to come to rest; with none it is looked at once.
         """
         self._taken.pop(label, None)
         try:
-            async with EtcdClient() as etcd, asyncio.timeout(_REST_S):
-                stored = await self._at_rest(etcd)
+            async with EtcdClient() as etcd:
+                stored = await self._at_rest(etcd, patience_s)
         except (EtcdUnavailable, ApiError, ApiUnavailable, TimeoutError) as error:
             log.info("no checkpoint %s: %s", label, error or "the cluster does not come to rest")
             return
@@ -129,23 +134,27 @@ class Checkpoints:
         if any(path.is_relative_to(_MANIFESTS) for path in checkpoint.files.differences()):
             return None
         try:
-            async with asyncio.timeout(_PATIENCE_S):
+            # One at a time: whoever asked for another may have gone meanwhile.
+            async with asyncio.timeout(_PATIENCE_S), self._under_way:
                 sure = await self._go_back(checkpoint)
         except (EtcdUnavailable, ApiError, ApiUnavailable, OSError, TimeoutError) as error:
             log.warning("no way back to %s: %s", label, error or type(error).__name__)
             return None
         return checkpoint.kept if sure else None
 
-    async def _at_rest(self, etcd: EtcdClient) -> dict[str, Stored]:
-        """What etcd holds once the controllers have nothing to do and nobody has decided anything for a moment."""
-        while not await are_at_rest(self._node.link.admin):
-            await asyncio.sleep(_UNDO_POLL_S)
-        stored = await etcd.read()
+    async def _at_rest(self, etcd: EtcdClient, patience_s: float) -> dict[str, Stored]:
+        """What etcd holds once the controllers have nothing to do, and nobody has decided anything for a moment."""
+        deadline = asyncio.get_running_loop().time() + patience_s
+        before: dict[str, Stored] | None = None
         while True:
+            if await are_at_rest(self._node.link.admin):
+                stored = await etcd.read()
+                if not patience_s or (before is not None and not any(changes(before, stored))):
+                    return stored
+                before = stored
+            if asyncio.get_running_loop().time() >= deadline:
+                raise TimeoutError
             await asyncio.sleep(_UNDO_POLL_S)
-            before, stored = stored, await etcd.read()
-            if not any(changes(before, stored)):
-                return stored
 
     async def _go_back(self, checkpoint: _Checkpoint) -> bool:
         async with EtcdClient() as etcd:

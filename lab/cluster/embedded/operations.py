@@ -124,7 +124,8 @@ class Operations:
 
     async def checkpoint(self, arguments: Mapping[str, Any], _: Callable[[str], None]) -> None:
         """Remember the cluster as it is."""
-        await self._node.checkpoints.take(arguments["label"], arguments["kept"])
+        patience_s = float(arguments["patience_s"])
+        await self._node.checkpoints.take(arguments["label"], arguments["kept"], patience_s=patience_s)
 
     async def rewind(self, arguments: Mapping[str, Any], _: Callable[[str], None]) -> Any:
         """Go back to what was remembered; None when that cannot be done without stopping the cluster."""
