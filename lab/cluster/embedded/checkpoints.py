@@ -25,7 +25,7 @@ from lab.cluster.embedded.api_client import ApiError, ApiUnavailable
 from lab.cluster.embedded.controllers import are_at_rest
 from lab.cluster.embedded.etcd_client import EtcdClient, EtcdUnavailable
 from lab.cluster.embedded.node_files import NodeFiles
-from lab.cluster.embedded.stored_objects import ROOT, changes, follows_its_owner, owners
+from lab.cluster.embedded.stored_objects import ROOT, changes, follows_its_owner, is_event, owners
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -214,7 +214,7 @@ async def _undo(checkpoint: _Checkpoint, etcd: EtcdClient) -> set[str]:
         if put or at_once:
             await etcd.write(put=put, delete=at_once)
         undone.update(put, delete)
-        if put or delete:
+        if put or any(not is_event(key) for key in delete):
             quiet_since = clock()
         elif clock() - quiet_since > (_QUIET_AFTER_OWNERS_S if waits else _QUIET_S):
             return undone

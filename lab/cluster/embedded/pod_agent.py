@@ -135,14 +135,20 @@ class PodAgent:
             runner.update(pod)
         if "deletionTimestamp" in pod["metadata"]:
             self._task(f"end {uid}", self._end(pod))
-        elif runner is None and (pod.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}:
+        elif runner is None and f"start {uid}" not in self._tasks and _is_to_run(pod):
             self._task(f"start {uid}", self._start(pod))
 
     async def _start(self, pod: dict[str, Any]) -> None:
         if end := self._tasks.get(f"end {pod['metadata']['uid']}"):  # it is there again (see `checkpoints`)
             await asyncio.wait({end})
         runner = await self._make_runner(pod)
-        self._runners[pod["metadata"]["uid"]] = runner
+        metadata = pod["metadata"]
+        current = self.informer.get(metadata["namespace"], metadata["name"])
+        if current is None or current["metadata"]["uid"] != metadata["uid"]:  # it has gone while its world was made
+            await runner.stop(grace_s=0)
+            return
+        runner.update(current)
+        self._runners[metadata["uid"]] = runner
         runner.start()
 
     async def _end(self, pod: dict[str, Any]) -> None:
@@ -254,6 +260,10 @@ class PodAgent:
             del self._tasks[name]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("%s failed", name, exc_info=error)
+
+
+def _is_to_run(pod: Mapping[str, Any]) -> bool:
+    return (pod.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}
 
 
 def _references(spec: Mapping[str, Any]) -> set[tuple[str, str]]:

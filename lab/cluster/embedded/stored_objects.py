@@ -60,6 +60,11 @@ def changes(wanted: Mapping[str, Stored], found: Mapping[str, Stored]) -> tuple[
     return put, delete
 
 
+def is_event(key: str) -> bool:
+    """Whether a key holds an event, which is told of something that has happened before."""
+    return key.startswith(ROOT + _EVENTS)
+
+
 def owners(keys: Iterable[str]) -> list[str]:
     """Those of some keys whose controllers would make again what goes before them."""
     return [key for key in keys if _rank(key)[0] < len(_ORDER)]

@@ -1,4 +1,4 @@
-"""How the agent hands a Pod over: with its pull secrets, and only as it was last seen."""
+"""How the agent hands a Pod over, with its pull secrets and only as it was last seen, and how it starts workloads."""
 
 from __future__ import annotations
 
@@ -114,3 +114,101 @@ def test_a_pod_that_has_changed_is_looked_at_again_before_anything_is_written(
 
     assert len(cluster.patches) == 1
     assert next(views, None) is None
+
+
+# --- workloads -----------------------------------------------------------------------------------------------------
+
+
+class Runner:
+    """A runner that only remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def start(self) -> None:
+        self.asked.append("start")
+
+    def update(self, pod: Mapping[str, Any]) -> None:
+        self.asked.append(f"update {pod['metadata']['resourceVersion']}")
+
+    async def stop(self, *, grace_s: float) -> None:
+        assert grace_s == 0
+        self.asked.append("stop")
+
+
+def workload_agent(made: list[Runner], world: asyncio.Event) -> PodAgent:
+    """An agent of workloads whose worlds are made once ``world`` is set."""
+
+    async def make_runner(_pod: Mapping[str, Any]) -> Any:
+        await world.wait()
+        made.append(Runner())
+        return made[-1]
+
+    cluster = Cluster(secrets={})
+    return PodAgent(
+        cast("ApiClient", cluster),
+        node_name="node",
+        images=cast("ImageResolver", cluster),
+        is_workload=lambda _pod: True,
+        make_runner=make_runner,
+        publisher=cast("PodPublisher", cluster),
+        memory=Memory(),
+    )
+
+
+def see(agent: PodAgent, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
+    """What an informer does with a change."""
+    agent.informer.objects = {} if new is None else {("default", "app"): new}
+    agent._on_change(old, new)
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def test_a_workload_that_changes_while_it_starts_is_started_once_and_as_it_is_by_then() -> None:
+    async def test() -> None:
+        made: list[Runner] = []
+        world = asyncio.Event()
+        agent = workload_agent(made, world)
+        see(agent, None, pod())
+        await settle()
+        see(agent, pod(), pod(version="8"))
+        world.set()
+        await settle()
+        assert [runner.asked for runner in made] == [["update 8", "start"]]
+        assert list(agent.runners) == ["u"]
+
+    asyncio.run(test())
+
+
+def test_a_workload_that_goes_while_it_starts_does_not_run() -> None:
+    async def test() -> None:
+        made: list[Runner] = []
+        world = asyncio.Event()
+        agent = workload_agent(made, world)
+        see(agent, None, pod())
+        await settle()
+        see(agent, pod(), None)
+        world.set()
+        await settle()
+        assert [runner.asked for runner in made] == [["stop"]]
+        assert not agent.runners
+
+    asyncio.run(test())
+
+
+def test_a_workload_is_begun_anew_with_a_runner_of_its_own() -> None:
+    async def test() -> None:
+        made: list[Runner] = []
+        world = asyncio.Event()
+        world.set()
+        agent = workload_agent(made, world)
+        see(agent, None, pod())
+        await settle()
+        made[0].pod = pod()  # type: ignore[attr-defined]  # what a real one keeps
+        await agent.begin_anew("u")
+        assert [runner.asked for runner in made] == [["update 7", "start", "stop"], ["update 7", "start"]]
+
+    asyncio.run(test())
