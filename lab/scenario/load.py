@@ -72,8 +72,8 @@ class Scenario:
 
     @property
     def fingerprint(self) -> str:
-        """A digest of all its files as they are now, 16 hexadecimal digits."""
-        digest = hashlib.sha256()
+        """A digest of its document and of all its files as they are now, 16 hexadecimal digits."""
+        digest = hashlib.sha256(self.document.model_dump_json().encode())
         for file in sorted(path for path in self.directory.rglob("*") if path.is_file()):
             digest.update(f"{file.relative_to(self.directory)}\0".encode() + file.read_bytes() + b"\0")
         return digest.hexdigest()[:16]

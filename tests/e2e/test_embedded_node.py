@@ -32,9 +32,11 @@ def _api_server_log(node: Node) -> str:
     return node.run("sh", "-c", "cat /var/log/pods/kube-system_kube-apiserver-*/kube-apiserver/*.log")
 
 
-def _failed(node: Node) -> ClusterStatus:
+def _failed(node: Node, *, error: str) -> ClusterStatus:
+    """The status of a node whose API server has failed with this error; for `eventually`."""
     status = node.cluster.status()
     assert status.api_server.state == "failed"
+    assert error in status.api_server.error
     return status
 
 
@@ -58,7 +60,7 @@ class TestApiServerManifest:
         self, node: Node, eventually: Eventually
     ) -> None:
         _add_flag(node, "--no-such-flag=1")
-        failed = eventually(lambda: _failed(node))
+        failed = eventually(lambda: _failed(node, error="unknown flag"))
         assert failed.api_server.error == "Error: unknown flag: --no-such-flag"
         assert failed.phase == "broken"
         assert "Error: unknown flag: --no-such-flag" in _api_server_log(node)
@@ -73,10 +75,9 @@ class TestApiServerManifest:
         node.run("mkdir", "-p", "/etc/kubernetes/elsewhere")
         node.run("cp", "/etc/kubernetes/admission/admission_config.yaml", path)
         node.edit(rf"s|\(--admission-control-config-file=\).*|\1{path}|")
-        failed = eventually(lambda: _failed(node))
-        assert failed.api_server.error.endswith(
-            f'unable to read admission control configuration from "{path}" [open {path}: no such file or directory]'
-        )
+        error = f'unable to read admission control configuration from "{path}" [open {path}: no such file or directory]'
+        failed = eventually(lambda: _failed(node, error=error))
+        assert failed.api_server.error.endswith(error)
 
     def test_a_stray_backup_takes_over_when_an_edit_ends_the_first(self, node: Node, eventually: Eventually) -> None:
         first = node.pid_of("kube-apiserver")
@@ -107,8 +108,8 @@ class TestApiServerManifest:
         assert node.cluster.wait_api_server(timeout_s=60).state == "running"
         assert node.run("stat", "-c", "%F", "/etc/kubernetes/made") == "directory\n"
         with_volume("/etc/kubernetes/not-made", "Directory")
-        failed = eventually(lambda: _failed(node))
-        assert "hostPath type check failed, /etc/kubernetes/not-made is not a directory" in failed.api_server.error
+        error = "hostPath type check failed, /etc/kubernetes/not-made is not a directory"
+        eventually(lambda: _failed(node, error=error))
         assert node.cluster.read_node_file("/etc/kubernetes/not-made") is None
         with_volume("/etc/kubernetes/made", "DirectoryOrCreate")
         assert node.cluster.wait_api_server(timeout_s=60).state == "running"

@@ -24,7 +24,7 @@ def at_rest(**items: dict[str, Any]) -> bool:
     """Whether a cluster with one object of some collections is at rest."""
 
     class Client:
-        async def get(self, path: str) -> dict[str, Any]:
+        async def get(self, path: str, _: dict[str, str] | None = None) -> dict[str, Any]:
             found = items.get(path.rpartition("/")[2])
             return {"items": [] if found is None else [found]}
 
@@ -52,3 +52,12 @@ def test_the_pods_of_a_daemon_set_are_waited_for() -> None:
 def test_a_pod_without_a_node_is_waited_for() -> None:
     assert at_rest(pods={"spec": {"nodeName": "controlplane"}})
     assert not at_rest(pods={"spec": {}})
+
+
+@pytest.mark.parametrize("missing", ["serviceaccounts", "configmaps"])
+def test_what_every_namespace_gets_is_waited_for(missing: str) -> None:
+    inside = {"metadata": {"namespace": "shop"}}
+    items = {"namespaces": {"metadata": {"name": "shop"}}, "serviceaccounts": inside, "configmaps": inside}
+    assert at_rest(**items)
+    del items[missing]
+    assert not at_rest(**items)

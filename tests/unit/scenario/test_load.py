@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -227,3 +228,13 @@ def test_two_scenarios_of_one_name_are_refused(write: Write, tmp_path: Path) -> 
     with pytest.raises(InputError) as caught:
         load_all([directory, other])
     assert caught.value.code == "duplicate-scenario"
+
+
+def test_a_fingerprint_changes_with_the_document_and_with_any_file(scenario: Scenario) -> None:
+    before = scenario.fingerprint
+    assert scenario.fingerprint == before
+    start = scenario.document.start.model_copy(update={"manifests": ("other.yaml",)})
+    other = replace(scenario, document=scenario.document.model_copy(update={"start": start}))
+    assert other.fingerprint != before
+    (scenario.directory / "mistakes" / "bouncer-down.sh").write_text("another one\n")
+    assert scenario.fingerprint != before
