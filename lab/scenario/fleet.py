@@ -79,6 +79,10 @@ class Watch(Protocol):
         """Nothing more goes on in this lab."""
 
 
+_LONGEST_SLEEP_S = 0.2
+"""How late a Ctrl-C may be heard that comes at the moment at which the calling thread begins to wait."""
+
+
 class _HaltedError(BaseException):
     """The order to halt, raised in the worker that hears it. No LabError: a scenario must not take it for a result."""
 
@@ -214,7 +218,9 @@ class _Worker(Generic[Result]):
         """Wait until the thread has done its work, if it was started."""
         if self._thread.ident is not None:
             # Ctrl-C in Thread.join makes Python 3.11 take the thread for ended, so that is called when it ends anyway.
-            self._done.wait()
+            # One that comes while this thread goes to sleep does not wake it, so no sleep is long.
+            while not self._done.wait(_LONGEST_SLEEP_S):
+                pass
             self._thread.join()
 
     def work(self) -> None:
