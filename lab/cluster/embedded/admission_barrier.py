@@ -15,7 +15,7 @@ from lab.cluster.embedded.api_client import ApiError
 from lab.cluster.embedded.stored_objects import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from lab.cluster.embedded.api_client import ApiClient, JsonObject
 
@@ -46,38 +46,30 @@ async def wait_until_in_force(client: ApiClient, keys: Iterable[str]) -> None:
     """
     collections = {key.removeprefix(ROOT).split("/", 1)[0] for key in keys}
     for collection in sorted(collections & _WEBHOOKS.keys()):
-        await _mark(client, [(collection, _webhook(_WEBHOOKS[collection]))])
+        name = _new_name()
+        await _mark(client, name, {collection: _webhook(_WEBHOOKS[collection], name)})
     if collections & _POLICIES:
-        await _mark(
-            client, [("validatingadmissionpolicies", _policy()), ("validatingadmissionpolicybindings", _binding())]
-        )
+        name = _new_name()
+        policy = {"validatingadmissionpolicies": _policy(name), "validatingadmissionpolicybindings": _binding(name)}
+        await _mark(client, name, policy)
 
 
-async def _mark(client: ApiClient, objects: list[tuple[str, JsonObject]]) -> None:
-    name = f"lab-marker-{secrets.token_hex(4)}"
+def _new_name() -> str:
+    return f"lab-marker-{secrets.token_hex(4)}"
+
+
+async def _mark(client: ApiClient, name: str, objects: Mapping[str, JsonObject]) -> None:
+    """Make the objects of a marker, by collection, wait until they deny, and remove them."""
     made: list[str] = []
     try:
-        for collection, body in objects:
-            await client.create(f"{_GROUP}/{collection}", _named(body, name))
+        for collection, body in objects.items():
+            await client.create(f"{_GROUP}/{collection}", body)
             made.append(collection)
         while not await _is_denied(client, name):
             await asyncio.sleep(_POLL_S)
     finally:
         for collection in reversed(made):
             await client.delete(f"{_GROUP}/{collection}/{name}")
-
-
-def _named(body: JsonObject, name: str) -> JsonObject:
-    """The marker under its name, matching nothing but what carries that name as a label."""
-    text_selector = {"matchLabels": {_LABEL: name}}
-    named: JsonObject = {**body, "metadata": {"name": name}}
-    for webhook in named.get("webhooks") or ():
-        webhook["objectSelector"] = text_selector
-    if "matchConstraints" in (spec := named.get("spec") or {}):
-        spec["matchConstraints"]["objectSelector"] = text_selector
-    if "policyName" in spec:
-        spec["policyName"] = name
-    return named
 
 
 async def _is_denied(client: ApiClient, name: str) -> bool:
@@ -93,15 +85,22 @@ async def _is_denied(client: ApiClient, name: str) -> bool:
     return False
 
 
-def _webhook(kind: str) -> JsonObject:
+def _selector(name: str) -> JsonObject:
+    """Nothing but what carries the marker's name as a label."""
+    return {"matchLabels": {_LABEL: name}}
+
+
+def _webhook(kind: str, name: str) -> JsonObject:
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": kind,
+        "metadata": {"name": name},
         "webhooks": [
             {
                 "name": "marker.lab.supply-chain",
                 "clientConfig": {"url": _NOBODY},
                 "rules": [_RULE],
+                "objectSelector": _selector(name),
                 "failurePolicy": "Fail",
                 "sideEffects": "None",
                 "admissionReviewVersions": ["v1"],
@@ -111,17 +110,22 @@ def _webhook(kind: str) -> JsonObject:
     }
 
 
-def _policy() -> JsonObject:
+def _policy(name: str) -> JsonObject:
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicy",
-        "spec": {"matchConstraints": {"resourceRules": [_RULE]}, "validations": [{"expression": "false"}]},
+        "metadata": {"name": name},
+        "spec": {
+            "matchConstraints": {"resourceRules": [_RULE], "objectSelector": _selector(name)},
+            "validations": [{"expression": "false"}],
+        },
     }
 
 
-def _binding() -> JsonObject:
+def _binding(name: str) -> JsonObject:
     return {
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicyBinding",
-        "spec": {"policyName": "", "validationActions": ["Deny"]},
+        "metadata": {"name": name},
+        "spec": {"policyName": name, "validationActions": ["Deny"]},
     }

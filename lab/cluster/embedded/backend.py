@@ -182,8 +182,10 @@ class EmbeddedCluster:
         self._first_verdict(state)
 
     def _put_back(self, state: StartState, *, progress: Callable[[str], None]) -> None:
-        if self._rewind(_label(state)) is None:
-            self._start_again(state, progress=progress)
+        if self._rewind(_label(state)) is not None:
+            self._first_verdict(state)
+            return
+        self._start_again(state, progress=progress)
         self._stands(state)
 
     def _rewind(self, label: str) -> Mapping[str, str] | None:

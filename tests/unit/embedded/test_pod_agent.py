@@ -14,7 +14,7 @@ from lab.cluster.embedded.pod_agent import PodAgent
 from lab.images.resolve import ImagePullDenied, ResolvedImage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from lab.cluster.embedded.api_client import ApiClient
     from lab.cluster.embedded.pod_publisher import PodPublisher
@@ -66,16 +66,18 @@ def pod(*, version: str = "7") -> dict[str, Any]:
     }
 
 
-def agent_of(cluster: Cluster) -> PodAgent:
-    async def no_runner(_pod: Mapping[str, Any]) -> Any:
-        pytest.fail("this Pod is played")
+async def no_runner(_pod: Mapping[str, Any]) -> Any:
+    pytest.fail("this Pod is played")
 
+
+def agent_of(cluster: Cluster, make_runner: Callable[[Mapping[str, Any]], Awaitable[Any]] = no_runner) -> PodAgent:
+    """An agent that plays every Pod, or runs every Pod when it is told how."""
     return PodAgent(
         cast("ApiClient", cluster),
         node_name="node",
         images=cast("ImageResolver", cluster),
-        is_workload=lambda _pod: False,
-        make_runner=no_runner,
+        is_workload=lambda _pod: make_runner is not no_runner,
+        make_runner=make_runner,
         publisher=cast("PodPublisher", cluster),
         memory=Memory(),
     )
@@ -144,16 +146,7 @@ def workload_agent(made: list[Runner], world: asyncio.Event) -> PodAgent:
         made.append(Runner())
         return made[-1]
 
-    cluster = Cluster(secrets={})
-    return PodAgent(
-        cast("ApiClient", cluster),
-        node_name="node",
-        images=cast("ImageResolver", cluster),
-        is_workload=lambda _pod: True,
-        make_runner=make_runner,
-        publisher=cast("PodPublisher", cluster),
-        memory=Memory(),
-    )
+    return agent_of(Cluster(secrets={}), make_runner)
 
 
 def see(agent: PodAgent, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
