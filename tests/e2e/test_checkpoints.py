@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.lab_changes, pytest.mark.lab_state("off+bouncer")]
 
 LISTED = "deployments,replicasets,pods,services,configmaps,secrets,serviceaccounts,roles,crds,namespaces"
-EVERYTHING = (
-    f"kubectl get {LISTED} -A -o custom-columns=K:.kind,NS:.metadata.namespace,N:.metadata.name,U:.metadata.uid"
-)
+EVERYTHING = f"kubectl get {LISTED} -A -o custom-columns=K:.kind,NS:.metadata.namespace,N:.metadata.name"
 FILES = "find /etc/kubernetes /etc/hosts -type f -exec sha256sum {} + | sort -k2"
 API_SERVER = "pgrep -x kube-apiserver"
 
@@ -61,10 +59,21 @@ def test_a_workload_runs_as_it_did(run: Run, rewind: Callable[[], object]) -> No
     before = run(certificate)
     run("kubectl get secret -o name | xargs kubectl delete")
     run("kubectl delete deployment image-bouncer-webhook")
-    run('until [ -z "$(kubectl get pods -l app=image-bouncer-webhook -o name)" ]; do sleep 0.1; done')
+    run("kubectl wait --for=delete pods -l app=image-bouncer-webhook --timeout=30s")
     assert rewind() is not None
     assert run(certificate) == before
     assert run("kubectl rollout status deployment image-bouncer-webhook --timeout=60s")
+
+
+def test_what_came_back_goes_again_with_its_owner(run: Run, rewind: Callable[[], object]) -> None:
+    """The garbage collector may be at work on what is put back, and remembers who was no more."""
+    before = run(EVERYTHING)
+    for pause in ("0", "0.05", "0.3", "1"):
+        run(f"kubectl delete deployment image-bouncer-webhook && sleep {pause}")
+        assert rewind() is not None
+        assert run(EVERYTHING) == before
+    run("kubectl delete deployment image-bouncer-webhook")
+    run("kubectl wait --for=delete pods -l app=image-bouncer-webhook --timeout=30s")
 
 
 def test_a_webhook_that_was_taken_away_denies_no_more(run: Run, rewind: Callable[[], object]) -> None:
@@ -131,6 +140,12 @@ def test_an_api_server_that_was_started_again_is_no_way_back(run: Run, rewind: C
 
 def test_an_edited_manifest_is_no_way_back(run: Run, rewind: Callable[[], object]) -> None:
     run("sed -i 's/--secure-port=6443/--secure-port=x/' /etc/kubernetes/manifests/kube-apiserver.yaml")
+    assert rewind() is None
+
+
+def test_a_service_account_that_was_deleted_is_no_way_back(run: Run, rewind: Callable[[], object]) -> None:
+    """It would have another uid, and programs have tokens of the old one."""
+    run("kubectl delete serviceaccount default")
     assert rewind() is None
 
 

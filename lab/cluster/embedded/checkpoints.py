@@ -25,7 +25,17 @@ from lab.cluster.embedded.api_client import ApiError, ApiUnavailable
 from lab.cluster.embedded.controllers import are_at_rest
 from lab.cluster.embedded.etcd_client import EtcdClient, EtcdUnavailable
 from lab.cluster.embedded.node_files import NodeFiles
-from lab.cluster.embedded.stored_objects import ROOT, changes, follows_its_owner, is_event, owners
+from lab.cluster.embedded.stored_objects import (
+    ROOT,
+    changes,
+    follows_its_owner,
+    is_event,
+    leaving,
+    owners,
+    renamed,
+    successors,
+    took_a_service_account,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -51,12 +61,12 @@ _OWNERS_GO_S = 1.5
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Checkpoint:
     """The cluster at one moment.
 
     Attributes:
-        stored: what etcd held.
+        stored: what etcd held; uids that have gone since are replaced by those of their successors.
         files: the node's files.
         processes: processes of the static pods by component.
         remembers: whether the API server keeps verdicts of image reviews for a while.
@@ -72,6 +82,11 @@ class _Checkpoint:
     ready: frozenset[str]
     listening: frozenset[tuple[str, int]]
     kept: Any
+
+    def rename(self, uids: Mapping[str, str]) -> None:
+        """Have objects of some uids succeeded by others."""
+        self.stored = renamed(self.stored, uids)
+        self.ready = frozenset(uids.get(uid, uid) for uid in self.ready)
 
 
 class Checkpoints:
@@ -158,15 +173,51 @@ class Checkpoints:
 
     async def _go_back(self, checkpoint: _Checkpoint) -> bool:
         async with EtcdClient() as etcd:
-            if checkpoint.remembers and any(changes(checkpoint.stored, await etcd.read())[0]):
+            found = await etcd.read()
+            if took_a_service_account(checkpoint.stored, found):
+                return False
+            if checkpoint.remembers and any(changes(checkpoint.stored, found)[0]):
                 return False  # what a webhook decided while it was another one may be remembered
             self._node.worlds.forget_failures()
             checkpoint.files.put_back()
             async with asyncio.timeout(_UNDO_S):
-                undone = await _undo(checkpoint, etcd)
+                undone = await self._undo(checkpoint, etcd)
         await wait_until_in_force(self._node.link.admin, undone)
         await self._workloads(checkpoint, undone)
         return self._processes() == checkpoint.processes
+
+    async def _undo(self, checkpoint: _Checkpoint, etcd: EtcdClient) -> set[str]:
+        """Write what has to be written until nothing has; controllers that have not yet seen it may write once more.
+
+        A kind that was made because of another object (a ConstraintTemplate) is left to the garbage collector for a
+        while.
+
+        Returns:
+            The keys that were written or deleted.
+        """
+        clock = asyncio.get_running_loop().time
+        undone: set[str] = set()
+        began = quiet_since = clock()
+        waits = False
+        while True:
+            found = await etcd.read()
+            if gone := successors(checkpoint.stored, found):
+                for taken in self._taken.values():
+                    taken.rename(gone)
+            put, delete = changes(checkpoint.stored, found)
+            late = follows_its_owner(delete, found)
+            waits = waits or bool(late)
+            at_once = owners(delete) or [key for key in delete if key not in late]
+            if clock() - began > _OWNERS_GO_S:
+                at_once = delete
+            if put or at_once:
+                await etcd.write(put=put, delete=(*at_once, *leaving(put, found)))
+            undone.update(put, delete)
+            if put or any(not is_event(key) for key in delete):
+                quiet_since = clock()
+            elif clock() - quiet_since > (_QUIET_AFTER_OWNERS_S if waits else _QUIET_S):
+                return undone
+            await asyncio.sleep(_UNDO_POLL_S)
 
     async def _workloads(self, checkpoint: _Checkpoint, undone: set[str]) -> None:
         """Have the workload Pods run that ran, configured as they were, and their Services lead to them."""
@@ -189,36 +240,6 @@ class Checkpoints:
     def _remembers(self) -> bool:
         pids = self._processes().get(api_server.COMPONENT, frozenset())
         return any("ImagePolicyWebhook" in flag for pid in pids for flag in api_server.running_flags(pid))
-
-
-async def _undo(checkpoint: _Checkpoint, etcd: EtcdClient) -> set[str]:
-    """Write what has to be written until nothing has; controllers that have not yet seen it may write once more.
-
-    A kind that was made because of another object (a ConstraintTemplate) is left to the garbage collector for a while.
-
-    Returns:
-        The keys that were written or deleted.
-    """
-    clock = asyncio.get_running_loop().time
-    undone: set[str] = set()
-    began = quiet_since = clock()
-    waits = False
-    while True:
-        found = await etcd.read()
-        put, delete = changes(checkpoint.stored, found)
-        late = follows_its_owner(delete, found)
-        waits = waits or bool(late)
-        at_once = owners(delete) or [key for key in delete if key not in late]
-        if clock() - began > _OWNERS_GO_S:
-            at_once = delete
-        if put or at_once:
-            await etcd.write(put=put, delete=at_once)
-        undone.update(put, delete)
-        if put or any(not is_event(key) for key in delete):
-            quiet_since = clock()
-        elif clock() - quiet_since > (_QUIET_AFTER_OWNERS_S if waits else _QUIET_S):
-            return undone
-        await asyncio.sleep(_UNDO_POLL_S)
 
 
 def _is_covered(path: Path) -> bool:

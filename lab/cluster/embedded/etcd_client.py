@@ -18,7 +18,7 @@ import aiohttp
 from lab.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 ENDPOINT = "https://127.0.0.1:2379"
 _PKI = Path("/etc/kubernetes/pki")
@@ -94,15 +94,19 @@ class EtcdClient:
         }
 
     async def write(self, *, put: Mapping[str, bytes], delete: Iterable[str]) -> None:
-        """Delete some keys and write others, in this order, as few transactions as etcd allows.
+        """Delete some keys, then write some, of which each may be one that was deleted.
+
+        What is written appears at once, and what is deleted goes at once, as far as etcd's transactions reach.
 
         Raises:
             EtcdUnavailable: it did not answer, or refused.
         """
-        operations = [{"requestDeleteRange": {"key": _encoded(key.encode())}} for key in delete]
-        operations += [
-            {"requestPut": {"key": _encoded(key.encode()), "value": _encoded(value)}} for key, value in put.items()
-        ]
+        await self._in_transactions([{"requestDeleteRange": {"key": _encoded(key.encode())}} for key in delete])
+        await self._in_transactions(
+            [{"requestPut": {"key": _encoded(key.encode()), "value": _encoded(value)}} for key, value in put.items()]
+        )
+
+    async def _in_transactions(self, operations: Sequence[Mapping[str, Any]]) -> None:
         for first in range(0, len(operations), _MAX_OPERATIONS):
             await self._post("/v3/kv/txn", {"success": operations[first : first + _MAX_OPERATIONS]})
 

@@ -4,11 +4,17 @@ A rewind puts back the first and leaves the second alone. The API server stores 
 magic ``k8s`` and a zero byte (k8s.io/apimachinery/pkg/runtime/serializer/protobuf) and custom resources as JSON. Only
 the outermost fields of a protobuf message are told apart here, by their numbers (k8s.io/api/core/v1/generated.proto and
 its like); what is in them is compared as bytes.
+
+**A uid that has gone never comes back.** The garbage collector remembers uids of owners that are no more, and other
+controllers keep accounts by uid too. So what is put back after it had gone gets a new uid, as if somebody had made it
+again, and everything that names the old one names the new one from then on.
 """
 
 from __future__ import annotations
 
 import json
+import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +27,7 @@ _MAGIC = b"k8s\0"
 _TYPE_META, _RAW = 1, 2
 _API_KIND = 2
 _METADATA, _STATUS = 1, 3
+_UID, _DELETION_TIMESTAMP = 5, 9
 _VOLATILE_METADATA = frozenset({6, 7, 17})
 """resourceVersion, generation and managedFields of an ObjectMeta."""
 _WITH_STATUS = frozenset({
@@ -39,6 +46,56 @@ _ORDER = ("deployments/", "daemonsets/", "statefulsets/", "cronjobs/", "jobs/", 
 _LAST = ("pods/", "namespaces/")
 _KINDS = ROOT + "apiextensions.k8s.io/customresourcedefinitions/"
 _GROUPS = ROOT + "apiregistration.k8s.io/apiservices/"
+_SERVICE_ACCOUNTS = ROOT + "serviceaccounts/"
+
+
+def successors(wanted: Mapping[str, Stored], found: Mapping[str, Stored]) -> dict[str, str]:
+    """Which uids have gone, and which ones take their places.
+
+    Args:
+        wanted: what etcd held.
+        found: what it holds.
+
+    Returns:
+        By the uid of an object that is no longer there or is being deleted: that of the object which has taken its
+        name since, or else a new one.
+    """
+    gone: dict[str, str] = {}
+    for key, stored in wanted.items():
+        now = found.get(key)
+        if stored.leased or _kept(key) or (now is not None and now.value == stored.value):
+            continue
+        uid, left = _identity(stored.value)
+        now_uid, leaves = ("", False) if now is None else _identity(now.value)
+        if leaves and not left:
+            now_uid = ""
+        if uid and uid != now_uid:
+            gone[uid] = now_uid or str(uuid.uuid4())
+    return gone
+
+
+def renamed(stored: Mapping[str, Stored], uids: Mapping[str, str]) -> dict[str, Stored]:
+    """Stored objects that name other uids, of the same length, wherever they named those that have gone."""
+    pairs = [(old.encode(), new.encode()) for old, new in uids.items()]
+    result = dict(stored)
+    for key, one in stored.items():
+        value = one.value
+        for old, new in pairs:
+            value = value.replace(old, new)
+        if value != one.value:
+            result[key] = replace(one, value=value)
+    return result
+
+
+def leaving(keys: Iterable[str], found: Mapping[str, Stored]) -> list[str]:
+    """Those of some keys whose objects are being deleted: they have to go before others can take their places."""
+    return [key for key in keys if key in found and _identity(found[key].value)[1]]
+
+
+def took_a_service_account(wanted: Mapping[str, Stored], found: Mapping[str, Stored]) -> bool:
+    """Whether a service account has gone: its tokens, which programs hold, are worth nothing when it comes back."""
+    accounts = {key: stored for key, stored in wanted.items() if key.startswith(_SERVICE_ACCOUNTS)}
+    return bool(successors(accounts, found))
 
 
 def changes(wanted: Mapping[str, Stored], found: Mapping[str, Stored]) -> tuple[dict[str, bytes], list[str]]:
@@ -80,6 +137,16 @@ def follows_its_owner(keys: Iterable[str], found: Mapping[str, Stored]) -> list[
     if not any(key.startswith(_KINDS) and b'"ownerReferences"' in found[key].value for key in defined):
         return []
     return [key for key in defined if key.startswith(_GROUPS) or b'"ownerReferences"' in found[key].value]
+
+
+def _identity(value: bytes) -> tuple[str, bool]:
+    """An object's uid, empty where it has none, and whether it is being deleted."""
+    if not value.startswith(_MAGIC):
+        metadata = json.loads(value).get("metadata") or {}
+        return metadata.get("uid", ""), "deletionTimestamp" in metadata
+    raw = dict(_fields(value[len(_MAGIC) :])).get(_RAW, b"")
+    fields = dict(_fields(dict(_fields(raw)).get(_METADATA, b"")))
+    return fields.get(_UID, b"").decode(), _DELETION_TIMESTAMP in fields
 
 
 def _is_same(key: str, wanted: bytes, found: Stored | None) -> bool:

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lab.cluster.embedded.etcd_client import Stored
-from lab.cluster.embedded.stored_objects import changes, follows_its_owner
+from lab.cluster.embedded.stored_objects import (
+    changes,
+    follows_its_owner,
+    leaving,
+    renamed,
+    successors,
+    took_a_service_account,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 POD = "/registry/pods/default/web"
 CRD = "/registry/apiextensions.k8s.io/customresourcedefinitions/k8strusted.constraints.gatekeeper.sh"
@@ -136,3 +147,84 @@ def test_a_kind_that_was_made_because_of_another_object_goes_with_it() -> None:
 def test_a_kind_that_somebody_made_goes_at_once() -> None:
     found = {**one(CRD, custom(metadata={"name": "k"})), **one(GROUP, custom())}
     assert follows_its_owner([CRD, GROUP], found) == []
+
+
+UID, OTHER_UID = "0b0aa718-9872-4038-9161-6bf11e847654", "13438060-4204-4146-8318-1f1004092ea7"
+SET = "/registry/replicasets/default/web"
+UID_OF = {
+    "protobuf": (
+        lambda uid: proto("ReplicaSet", metadata=NAME + field(5, uid.encode())),
+        lambda uid: proto("ReplicaSet", metadata=NAME + field(5, uid.encode()) + field(9, b"\x08\x01")),
+    ),
+    "json": (
+        lambda uid: custom(metadata={"name": "web", "uid": uid}),
+        lambda uid: custom(metadata={"name": "web", "uid": uid, "deletionTimestamp": "2026-01-01T00:00:00Z"}),
+    ),
+}
+
+
+@pytest.fixture(params=UID_OF)
+def encoding(request: pytest.FixtureRequest) -> tuple[Callable[[str], bytes], Callable[[str], bytes]]:
+    """Makes an object of a uid: one that stays, and one that is being deleted."""
+    return UID_OF[request.param]
+
+
+def test_what_is_still_there_keeps_its_uid(encoding: tuple[Callable[[str], bytes], ...]) -> None:
+    staying, _ = encoding
+    now = {**one(SET, staying(UID).replace(b"web", b"wex")), **one(POD, staying(OTHER_UID))}
+    assert successors(one(SET, staying(UID)), now) == {}
+
+
+def test_what_took_the_name_of_what_has_gone_succeeds_it(encoding: tuple[Callable[[str], bytes], ...]) -> None:
+    staying, _ = encoding
+    assert successors(one(SET, staying(UID)), one(SET, staying(OTHER_UID))) == {UID: OTHER_UID}
+
+
+def test_what_has_gone_or_is_going_comes_back_under_a_new_uid(encoding: tuple[Callable[[str], bytes], ...]) -> None:
+    staying, going = encoding
+    for now in ({}, one(SET, going(UID)), one(SET, going(OTHER_UID))):
+        ((uid, successor),) = successors(one(SET, staying(UID)), now).items()
+        assert uid == UID
+        assert successor not in {UID, OTHER_UID}
+        assert len(successor) == len(UID)
+
+
+def test_what_was_being_deleted_already_is_no_reason_for_another_uid(
+    encoding: tuple[Callable[[str], bytes], ...],
+) -> None:
+    _, going = encoding
+    before, now = going(UID), going(UID).replace(b"web", b"wex")
+    assert before != now
+    assert successors(one(SET, before), one(SET, now)) == {}
+
+
+def test_what_goes_has_to_be_deleted_before_another_takes_its_place(
+    encoding: tuple[Callable[[str], bytes], ...],
+) -> None:
+    staying, going = encoding
+    found = {**one(SET, going(UID)), **one(POD, staying(OTHER_UID))}
+    assert leaving([SET, POD, "/registry/pods/default/new"], found) == [SET]
+
+
+def test_whoever_named_a_uid_names_its_successor() -> None:
+    owned = proto("Pod", metadata=NAME + field(13, field(4, UID.encode())), spec=field(1, b"same"))
+    same = one("/registry/pods/default/other", proto("Pod", metadata=NAME))
+    before = {**one(POD, owned, leased=True), **same}
+    after = {**one(POD, owned.replace(UID.encode(), OTHER_UID.encode()), leased=True), **same}
+    assert renamed(before, {UID: OTHER_UID}) == after
+
+
+def test_leases_and_objects_without_a_uid_have_no_successor() -> None:
+    before = {
+        **one("/registry/leases/kube-system/a", proto("Lease", metadata=field(5, UID.encode()))),
+        **one("/registry/events/default/a", proto("Event", metadata=field(5, UID.encode())), leased=True),
+        **one("/registry/ranges/serviceips", proto("RangeAllocation")),
+    }
+    assert successors(before, {}) == {}
+
+
+def test_a_service_account_that_has_gone_is_told_from_other_objects() -> None:
+    account = one("/registry/serviceaccounts/default/default", proto("ServiceAccount", metadata=field(5, UID.encode())))
+    pod = one(POD, proto("Pod", metadata=field(5, OTHER_UID.encode())))
+    assert took_a_service_account({**account, **pod}, pod)
+    assert not took_a_service_account({**account, **pod}, account)
