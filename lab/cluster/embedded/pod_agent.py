@@ -71,6 +71,7 @@ class PodAgent:
         self._make_runner = make_runner
         self._publisher = publisher
         self._runners: dict[str, PodRunner] = {}
+        self._ending: set[PodRunner] = set()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._pulls = Backoff(IMAGE_PULLS)
         self.informer = Informer(
@@ -101,7 +102,7 @@ class PodAgent:
     async def begin_anew(self, uid: str) -> None:
         """End a workload Pod's containers and start them again, as if the Pod had just been bound to the node."""
         runner = self._runners.pop(uid)
-        await runner.stop(grace_s=0)
+        await self._end_runner(runner, grace_s=0)
         await self._start(dict(runner.pod))
 
     async def run(self) -> None:
@@ -114,8 +115,10 @@ class PodAgent:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.gather(*(runner.stop(grace_s=grace_s) for runner in self._runners.values()))
+        # Those whose end was cut short just now are among them: their volumes are followed until that is complete.
+        runners = [*self._runners.values(), *self._ending]
         self._runners.clear()
+        await asyncio.gather(*(self._end_runner(runner, grace_s=grace_s) for runner in runners))
 
     def _on_change(self, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         if old is not None and (new is None or new["metadata"]["uid"] != old["metadata"]["uid"]):
@@ -157,7 +160,7 @@ class PodAgent:
             await asyncio.wait({start})
         if runner := self._runners.pop(uid, None):
             grace = pod["metadata"].get("deletionGracePeriodSeconds")
-            await runner.stop(grace_s=_DEFAULT_GRACE_S if grace is None else grace)
+            await self._end_runner(runner, grace_s=_DEFAULT_GRACE_S if grace is None else grace)
         self._publisher.confirm_deletion(pod)
 
     def _gone(self, pod: dict[str, Any]) -> None:
@@ -166,7 +169,12 @@ class PodAgent:
         if task := self._tasks.get(f"play {uid}"):
             task.cancel()
         if runner := self._runners.pop(uid, None):
-            self._task(f"end {uid}", runner.stop(grace_s=0))
+            self._task(f"end {uid}", self._end_runner(runner, grace_s=0))
+
+    async def _end_runner(self, runner: PodRunner, *, grace_s: float) -> None:
+        self._ending.add(runner)
+        await runner.stop(grace_s=grace_s)
+        self._ending.discard(runner)
 
     # --- played Pods -----------------------------------------------------------------------------------------------
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import logging
 import shutil
 import stat
@@ -230,14 +231,10 @@ class PodVolumes:
             self._tasks.add(asyncio.create_task(informer.run()))
 
     async def _first_lists(self) -> None:
-        waits = [
-            asyncio.ensure_future(one.synced.wait()) for one in self._informers.values() if not one.synced.is_set()
-        ]
-        if not waits:
-            return
-        _, late = await asyncio.wait(waits, timeout=_FIRST_LIST_S)
-        for wait in late:
-            wait.cancel()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_LIST_S):
+                for informer in self._informers.values():
+                    await informer.synced.wait()
 
     async def _prepare(self, volume: Mapping[str, Any]) -> Path:
         """Make one volume and return its path on the node."""

@@ -134,8 +134,10 @@ class Runner:
         self.asked.append(f"update {pod['metadata']['resourceVersion']}")
 
     async def stop(self, *, grace_s: float) -> None:
-        assert grace_s == 0
-        self.asked.append("stop")
+        self.asked.append(f"stop within {grace_s:g} s")
+        if grace_s:
+            await asyncio.sleep(grace_s)
+        self.asked.append("stopped")
 
 
 def workload_agent(made: list[Runner], world: asyncio.Event) -> PodAgent:
@@ -186,7 +188,7 @@ def test_a_workload_that_goes_while_it_starts_does_not_run() -> None:
         see(agent, pod(), None)
         world.set()
         await settle()
-        assert [runner.asked for runner in made] == [["stop"]]
+        assert [runner.asked for runner in made] == [["stop within 0 s", "stopped"]]
         assert not agent.runners
 
     asyncio.run(test())
@@ -202,6 +204,27 @@ def test_a_workload_is_begun_anew_with_a_runner_of_its_own() -> None:
         await settle()
         made[0].pod = pod()  # type: ignore[attr-defined]  # what a real one keeps
         await agent.begin_anew("u")
-        assert [runner.asked for runner in made] == [["update 7", "start", "stop"], ["update 7", "start"]]
+        assert [runner.asked for runner in made] == [
+            ["update 7", "start", "stop within 0 s", "stopped"],
+            ["update 7", "start"],
+        ]
+
+    asyncio.run(test())
+
+
+def test_a_workload_whose_end_is_cut_short_is_stopped_with_the_others() -> None:
+    async def test() -> None:
+        made: list[Runner] = []
+        world = asyncio.Event()
+        world.set()
+        agent = workload_agent(made, world)
+        see(agent, None, pod())
+        await settle()
+        leaving = pod(version="8")
+        leaving["metadata"] |= {"deletionTimestamp": "2026-01-01T00:00:00Z", "deletionGracePeriodSeconds": 600}
+        see(agent, pod(), leaving)
+        await settle()
+        await agent.stop(grace_s=0)
+        assert made[0].asked[-3:] == ["stop within 600 s", "stop within 0 s", "stopped"]
 
     asyncio.run(test())
