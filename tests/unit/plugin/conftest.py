@@ -13,6 +13,8 @@ import lab.testing.scenarios
 import lab.testing.session  # noqa: F401
 
 FAKE = Path(__file__).with_name("fake_backend.py")
+# The session around this one has imported the package, whose plugin would have its assertions rewritten.
+WARNINGS = ("-W", "error", "-W", "ignore:Module already imported:pytest.PytestAssertRewriteWarning")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +42,11 @@ class Session:
 
     def run(self, *arguments: str) -> pytest.RunResult:
         """Run pytest in this process."""
-        return self.pytester.runpytest_inprocess("-p", "fake_backend", "-W", "error", *arguments)
+        return self.pytester.runpytest_inprocess("-p", "fake_backend", *WARNINGS, *arguments)
 
     def run_workers(self, *arguments: str) -> pytest.RunResult:
         """Run pytest as a process, for what needs processes of its own."""
-        return self.pytester.runpytest_subprocess("-p", "fake_backend", "-W", "error", *arguments)
+        return self.pytester.runpytest_subprocess("-p", "fake_backend", *WARNINGS, *arguments)
 
 
 @pytest.fixture
