@@ -190,11 +190,12 @@ class ClusterLink:
         while not self.agent.workloads_ready and asyncio.get_running_loop().time() < deadline:
             await asyncio.sleep(_POLL_S)
 
-    def _is_usable(self, address: str) -> bool:
+    def _is_usable(self, endpoint: Mapping[str, Any]) -> bool:
         """Whether an endpoint can be used: one of this node's workloads only while its process is ready."""
+        address = endpoint["addresses"][0]
         if IPv4Address(address) not in POD_CIDR:
             return True
-        return any(runner.pod_ip == address and runner.ready for runner in self.agent.runners.values())
+        return self.agent.serves(address, uid=(endpoint.get("targetRef") or {}).get("uid"))
 
     def _known_pod(self, namespace: str, name: str) -> Mapping[str, Any] | None:
         return self.agent.informer.get(namespace, name)

@@ -93,6 +93,16 @@ class PodAgent:
         starting = any(name.startswith("start ") for name in self._tasks)
         return self.informer.synced.is_set() and not starting and all(one.ready for one in self._runners.values())
 
+    def serves(self, address: str, *, uid: str | None) -> bool:
+        """Whether a workload Pod is ready under an address: a certain one, or any.
+
+        After a reset, another Pod may have an address that an EndpointSlice, until it is written again, says is its.
+        """
+        return any(
+            runner.pod_ip == address and runner.ready and uid in {None, known}
+            for known, runner in self._runners.items()
+        )
+
     def is_configured_by(self, uid: str, path: str) -> bool:
         """Whether a workload Pod has an object as a volume or in its environment: ``secrets/default/tls``."""
         pod = self._runners[uid].pod

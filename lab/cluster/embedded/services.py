@@ -38,14 +38,14 @@ def wanted_listeners(
     services: Iterable[JsonObject],
     slices: Iterable[JsonObject],
     *,
-    usable: Callable[[str], bool] = lambda _: True,
+    usable: Callable[[JsonObject], bool] = lambda _: True,
 ) -> dict[Address, tuple[Address, ...]]:
     """Where to listen, and the backends behind each, sorted; an address without a ready backend is left out.
 
     Args:
         services: Service objects.
         slices: EndpointSlice objects.
-        usable: whether a ready endpoint's IP address is to be used all the same.
+        usable: whether an endpoint that is said to be ready is to be used.
     """
     of_service: dict[tuple[str, str], list[JsonObject]] = {}
     for item in slices:
@@ -57,9 +57,7 @@ def wanted_listeners(
         metadata = service["metadata"]
         own = of_service.get((metadata["namespace"], metadata["name"]), [])
         for port in _tcp_ports(service):
-            backends = tuple(
-                sorted({backend for backend in _backends(own, port.get("name") or "") if usable(backend[0])})
-            )
+            backends = tuple(sorted(set(_backends(own, port.get("name") or "", usable))))
             if backends:
                 wanted.update(dict.fromkeys(_addresses(service, port), backends))
     return wanted
@@ -97,13 +95,13 @@ def _addresses(service: JsonObject, port: JsonObject) -> Iterator[Address]:
             yield node_address, node_port
 
 
-def _backends(slices: Iterable[JsonObject], port_name: str) -> Iterator[Address]:
+def _backends(slices: Iterable[JsonObject], port_name: str, usable: Callable[[JsonObject], bool]) -> Iterator[Address]:
     """A Service's port finds its endpoint port by name: named targetPorts are already resolved there."""
     for item in slices:
         for port in item.get("ports") or []:
             matches = (port.get("name") or "") == port_name and port.get("protocol", "TCP") == "TCP"
             if matches and port.get("port"):
-                for endpoint in ready_endpoints(item):
+                for endpoint in filter(usable, ready_endpoints(item)):
                     yield endpoint["addresses"][0], port["port"]
 
 
@@ -123,7 +121,7 @@ class ServiceProxy:
     """
 
     def __init__(
-        self, client: ApiClient, *, usable: Callable[[str], bool] = lambda _: True, memory: Memory | None = None
+        self, client: ApiClient, *, usable: Callable[[JsonObject], bool] = lambda _: True, memory: Memory | None = None
     ) -> None:
         self._usable = usable
         self.services = Informer(client, SERVICES_PATH, on_change=self._on_change, memory=memory)

@@ -124,6 +124,9 @@ def test_a_pod_that_has_changed_is_looked_at_again_before_anything_is_written(
 class Runner:
     """A runner that only remembers what was asked of it."""
 
+    pod_ip = "10.244.0.4"
+    ready = True
+
     def __init__(self) -> None:
         self.asked: list[str] = []
 
@@ -226,5 +229,22 @@ def test_a_workload_whose_end_is_cut_short_is_stopped_with_the_others() -> None:
         await settle()
         await agent.stop(grace_s=0)
         assert made[0].asked[-3:] == ["stop within 600 s", "stop within 0 s", "stopped"]
+
+    asyncio.run(test())
+
+
+def test_an_address_is_served_by_the_pod_that_is_meant_and_once_it_is_ready() -> None:
+    async def test() -> None:
+        made: list[Runner] = []
+        world = asyncio.Event()
+        world.set()
+        agent = workload_agent(made, world)
+        see(agent, None, pod())
+        await settle()
+        served = [agent.serves("10.244.0.4", uid=uid) for uid in ("u", None, "another")]
+        assert served == [True, True, False]
+        assert not agent.serves("10.244.0.5", uid="u")
+        made[0].ready = False
+        assert not agent.serves("10.244.0.4", uid="u")
 
     asyncio.run(test())

@@ -111,6 +111,6 @@ def test_the_address_of_cluster_dns_is_left_to_the_resolver_and_its_other_ports_
 
 def test_a_ready_endpoint_that_is_not_usable_is_left_out() -> None:
     slices = [endpoint_slice(endpoint("10.244.0.2"), endpoint("10.244.0.3"))]
-    some = wanted_listeners([service()], slices, usable=lambda address: address == "10.244.0.3")
+    some = wanted_listeners([service()], slices, usable=lambda one: one["addresses"] == ["10.244.0.3"])
     assert some == {(CLUSTER_IP, 443): (("10.244.0.3", 8443),)}
     assert wanted_listeners([service()], slices, usable=lambda _: False) == {}
