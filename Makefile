@@ -2,12 +2,15 @@
 #
 #   make demo PYTHON=python3.13            another Python
 #   make test VENV=~/.cache/lab-venv       another place for the virtual environment
+#   make test TESTS=all                    every test, as CI runs them
 #   make test PYTEST_ADDOPTS="-k bouncer"  pytest's own options
 
 PYTHON ?= python3
 VENV ?= .venv
 # How many tests run at a time; each worker that needs a lab has one of its own.
 WORKERS ?= 2
+# Which tests: `all` is what CI runs, every mistake of every scenario among it; `main` takes minutes.
+TESTS ?= main
 # In which order the tests replay the scenarios: another one for each commit.
 SEED ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
 # What the demo replays; `lab scenarios` lists all there are.
@@ -19,6 +22,11 @@ WALK ?= --all
 python := $(VENV)/bin/python
 installed := $(VENV)/.lab-installed
 installed_dev := $(VENV)/.lab-installed-dev
+selected_main := -m "not thorough"
+selected_all :=
+ifeq ($(filter $(TESTS),main all),)
+$(error TESTS=$(TESTS) is neither main nor all)
+endif
 
 # A virtual environment is made anew when its Python cannot be run (it is gone, or this user may not look there), and
 # the lab installed anew when it was installed from another directory.
@@ -33,7 +41,7 @@ endif
 
 help:
 	@echo "make demo     watch a real API server admit and reject Pods, in four scenarios"
-	@echo "make test     lint, types and every test"
+	@echo "make test     lint, types and tests; TESTS=all for every test, as CI runs them"
 	@echo "make lint     lint and types only"
 	@echo "make setup    the virtual environment and the pinned programs, to work on the lab"
 	@echo "make picture  record the README's picture from a real run"
@@ -46,7 +54,7 @@ demo: $(installed)
 # The long tests first, so that no worker is idle at the end; lint beside them, its words last when it failed.
 test: programs $(installed_dev)
 	@mkdir -p reports; $(MAKE) --no-print-directory lint >reports/lint.txt 2>&1 & lint=$$!; \
-	  $(python) -m pytest -n $(WORKERS) --dist loadgroup --lab-shuffle $(SEED) --junitxml=reports/junit.xml \
+	  $(python) -m pytest $(selected_$(TESTS)) -n $(WORKERS) --dist loadgroup --lab-shuffle $(SEED) --junitxml=reports/junit.xml \
 	    tests/e2e tests/integration tests/unit; tests=$$?; \
 	  wait $$lint || { cat reports/lint.txt; exit 1; }; exit $$tests
 

@@ -3,6 +3,9 @@
 The session's lab is `lab_cluster` of the plugin; a test that changes it says so (marker ``lab_changes``), and the next
 one finds it put back. Only tests about a lab's own life and death start labs of their own. To put a lab back takes
 seconds, so tests of one start state run in one worker, those first that change nothing.
+
+What `make test` runs of them takes minutes: the solution of every scenario, the contract, the node. The rest is marked
+``thorough``: every mistake of every scenario, a candidate's typing, the plugin's upstream cases, labs that are killed.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import yaml
 
 from lab.cluster.backends import open_cluster
 from lab.paths import LabPaths
+from lab.testing.scenarios import SOLUTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -146,6 +150,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker("e2e")
+            if "lab_scenario" in getattr(item, "fixturenames", ()) and f"/{SOLUTION}]" not in item.name:
+                item.add_marker("thorough")
     places = [number for number, item in enumerate(items) if _is_of_default_state(item)]
     for place, item in zip(places, sorted((items[place] for place in places), key=_changes_the_lab), strict=True):
         item.add_marker(pytest.mark.xdist_group("default-state"))

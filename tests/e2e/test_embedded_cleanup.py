@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from lab.cluster.protocol import Cluster
     from tests.e2e.conftest import Eventually, OwnCluster
 
+pytestmark = pytest.mark.thorough
+
 GRACE_S = 3.0
 """After this time nothing may be left of a lab whose supervisor was killed."""
 LONGEST_UP_S = 2.5

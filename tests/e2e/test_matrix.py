@@ -23,7 +23,7 @@ REFUSED = {(CREATE, EPHEMERAL), (UPDATE, EPHEMERAL), (UPDATE, VOLUME)}
 """What the API allows in no Pod: `lab.matrix.model.Finding.NOT_APPLICABLE`."""
 
 
-pytestmark = [pytest.mark.lab_state("any"), pytest.mark.lab_changes]
+pytestmark = [pytest.mark.thorough, pytest.mark.lab_state("any"), pytest.mark.lab_changes]
 
 
 def measured(name: str, cluster: Cluster, rows: Iterable[Row]) -> dict[tuple[Operation, Place], Cell]:

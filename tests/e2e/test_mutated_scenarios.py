@@ -36,7 +36,7 @@ until kubectl scale deployment image-bouncer-webhook --replicas=0; do sleep 0.1;
 until pods=$(kubectl get pods -l app=image-bouncer-webhook -o name) && [ -z "$pods" ]; do sleep 0.1; done
 """
 
-pytestmark = [pytest.mark.lab_changes, pytest.mark.lab_state("any")]
+pytestmark = [pytest.mark.thorough, pytest.mark.lab_changes, pytest.mark.lab_state("any")]
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from lab.paths import LabPaths
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.thorough
+
 USER = "nobody"
 
 

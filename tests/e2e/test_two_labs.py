@@ -5,11 +5,16 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
+import pytest
+
 from lab.cluster.protocol import DEFAULT_STATE
 
 if TYPE_CHECKING:
     from lab.cluster.protocol import Cluster
     from tests.e2e.conftest import OwnCluster
+
+
+pytestmark = pytest.mark.thorough
 
 
 def _run(cluster: Cluster, name: str, image: str) -> str:

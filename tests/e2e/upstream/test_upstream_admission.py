@@ -12,7 +12,12 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Node
     from tests.e2e.upstream.conftest import Ask, Plugin
 
-pytestmark = [pytest.mark.lab_changes, pytest.mark.lab_state("any"), pytest.mark.xdist_group("upstream-admission")]
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.lab_changes,
+    pytest.mark.lab_state("any"),
+    pytest.mark.xdist_group("upstream-admission"),
+]
 
 CLIENT = "kube-apiserver-admission"
 POST = 'pods "asked" is forbidden: Post "https://127.0.0.1:20000/review?timeout=30s": '

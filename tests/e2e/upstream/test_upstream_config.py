@@ -11,7 +11,12 @@ if TYPE_CHECKING:
     from tests.e2e.conftest import Eventually
     from tests.e2e.upstream.conftest import Ask, Plugin
 
-pytestmark = [pytest.mark.lab_changes, pytest.mark.lab_state("any"), pytest.mark.xdist_group("upstream-config")]
+pytestmark = [
+    pytest.mark.thorough,
+    pytest.mark.lab_changes,
+    pytest.mark.lab_state("any"),
+    pytest.mark.xdist_group("upstream-config"),
+]
 
 DENIED = "image policy webhook backend denied one or more images: not allowed"
 BAD_PATH = "a bad certificate path"

@@ -178,7 +178,7 @@ def test_where_go_is_too_old_the_pinned_toolchain_is_installed_once_in_a_place_o
     Components(paths, pins=pins, toolchain=index.pin(), progress=heard.append).ensure("goodbye")
 
     assert output(program) == "hello v1.2.3\n"
-    told = [line for line in heard if "installing" in line]
+    told = [line for line in heard if "installing" in line and not line.endswith("so far")]
     assert told == ["hello: go on PATH is 1.10.3, 1.21 is needed: installing tiny-go 9.9.9"]
     installed = paths.store / f"tiny-go-9.9.9-{Platform.current()}" / "go"
     assert (installed / "bin" / "go").is_file()
