@@ -60,17 +60,7 @@ def from_report(file: Path) -> Recording:
     Raises:
         InputError: ``no-report``; ``report-not-passed``, because only what was proved is printed.
     """
-    try:
-        report = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            "no-report", f"{file} cannot be read: {error}", hint="make one: lab run --all --json FILE"
-        ) from error
-    if not isinstance(report, dict) or (report.get("apiVersion"), report.get("kind")) != (API_VERSION, KIND):
-        raise InputError(
-            "no-report", f"{file} is no {KIND} of {API_VERSION}", hint="make one: lab run --all --json FILE"
-        )
-    ran = [scenario for scenario in report["scenarios"] if scenario["outcome"] != Outcome.SKIP]
+    ran = [scenario for scenario in read_report(file)["scenarios"] if scenario["outcome"] != Outcome.SKIP]
     failed = [scenario["name"] for scenario in ran if scenario["outcome"] != Outcome.PASS]
     if failed:
         raise InputError(
@@ -78,21 +68,38 @@ def from_report(file: Path) -> Recording:
             f"in {file} did not pass: {', '.join(failed)}",
             hint="only verdicts that were proved are printed: see why they did not, then run them again",
         )
-    return {scenario["name"]: _verdicts(scenario) for scenario in ran}
+    return {scenario["name"]: verdicts_of(scenario) for scenario in ran}
+
+
+def read_report(file: Path) -> dict[str, Any]:
+    """A report of ``lab run --json``, whatever its outcome.
+
+    Raises:
+        InputError: ``no-report``.
+    """
+    hint = "make one: lab run --all --json FILE"
+    try:
+        report = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError("no-report", f"{file} cannot be read: {error}", hint=hint) from error
+    if not isinstance(report, dict) or (report.get("apiVersion"), report.get("kind")) != (API_VERSION, KIND):
+        raise InputError("no-report", f"{file} is no {KIND} of {API_VERSION}", hint=hint)
+    return report
 
 
 def of_result(result: ScenarioResult) -> Verdicts:
     """What a scenario that ran would have on its page; by way of the report, so that there is one reading of both."""
-    return _verdicts(json.loads(json_report([result]))["scenarios"][0])
+    return verdicts_of(json.loads(json_report([result]))["scenarios"][0])
 
 
-def _verdicts(scenario: Mapping[str, Any]) -> Verdicts:
+def verdicts_of(scenario: Mapping[str, Any]) -> Verdicts:
+    """The verdicts of a scenario of a report; without those of probes that could not be sent."""
     return {
         check["id"]: _verdict(check["probe"])
         for phase in scenario["phases"]
         if phase["kind"] == PhaseKind.SOLUTION
         for check in phase["checks"]
-        if check["probe"] is not None
+        if check["probe"] is not None and check["probe"]["observed"] is not None
     }
 
 

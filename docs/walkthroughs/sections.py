@@ -93,7 +93,7 @@ def _answers(scenario: Scenario, verdicts: Verdicts) -> Iterator[str]:
         if check.probe is None:
             continue
         seen = observed(verdicts[check.id])
-        lines = [f"# {check.title}", f"$ {_typed(check.probe)}", f"  {_decision(seen)}"]
+        lines = [f"# {check.title}", f"$ {_typed(check.probe)}", f"  {decision(seen)}"]
         for line in seen.message.splitlines():
             lines += textwrap.wrap(
                 line,
@@ -116,7 +116,8 @@ def _typed(probe: Probe) -> str:
     return command
 
 
-def _decision(seen: Observed) -> str:
+def decision(seen: Observed) -> str:
+    """Who decided, in a few words; of an admitted request, who was asked."""
     if seen.verdict is not Verdict.ALLOWED:
         return f"{seen.verdict} by {', '.join(sorted(seen.deciders))}"
     if seen.failed_open:
