@@ -17,6 +17,10 @@ SEED ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
 DEMO ?= gatekeeper-trusted-images imagepolicy-enable imagepolicy-fail-closed pin-deployment-digest
 # Whose verdicts are recorded for the walkthroughs; `make walkthroughs WALK=cache-ttl` keeps those of the others.
 WALK ?= --all
+# What `make verdicts` replays, on which backend, and with the Kubernetes that is pinned or the minor version before.
+REPLAY ?= --all
+BACKEND ?= embedded
+KUBERNETES ?= pinned
 
 # Modules and not scripts, whose first line goes wrong when the checkout is moved.
 python := $(VENV)/bin/python
@@ -38,6 +42,7 @@ ifneq ($(shell cat $(installed) 2>/dev/null),$(CURDIR))
 endif
 
 .PHONY: help demo test lint setup programs picture walkthroughs clean
+.PHONY: lint-workflows user-namespaces verdicts verdicts-summary tests-summary night-matrix
 
 help:
 	@echo "make demo     watch a real API server admit and reject Pods, in four scenarios"
@@ -46,6 +51,9 @@ help:
 	@echo "make setup    the virtual environment and the pinned programs, to work on the lab"
 	@echo "make picture  record the README's picture from a real run"
 	@echo "make walkthroughs  write docs/walkthroughs and docs/scenarios.md anew, from a real run"
+	@echo "make verdicts  replay every scenario and keep what it got; KUBERNETES=before takes the minor version before"
+	@echo "make verdicts-summary  the table of it, and what changed since the run before"
+	@echo "make lint-workflows  check .github/workflows with actionlint"
 	@echo "make clean    remove what make has made here; the cache of programs stays"
 
 demo: $(installed)
@@ -61,7 +69,7 @@ test: programs $(installed_dev)
 lint: $(installed_dev)
 	@$(python) -m ruff check .
 	@$(python) -m ruff format --check .
-	@$(python) -m mypy lab tests docs
+	@$(python) -m mypy lab tests docs ci
 
 setup: $(installed_dev) programs
 
@@ -77,10 +85,42 @@ walkthroughs: $(installed)
 	@$(python) -m lab run --no-mistakes --json reports/walkthroughs.json $(WALK)
 	@$(python) -m docs.walkthroughs reports/walkthroughs.json
 
+# The rest is what .github/workflows calls; a person may as well.
+lint-workflows: $(installed)
+	@$(python) -m ci lint
+
+# Until the next boot. Ubuntu from 23.10 on keeps programs without an AppArmor profile from using their own namespaces.
+restriction := /proc/sys/kernel/apparmor_restrict_unprivileged_userns
+user-namespaces:
+	@if [ "$$(cat $(restriction) 2>/dev/null || echo 0)" = 0 ]; then echo "user namespaces are not restricted here"; \
+	  else sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0; fi
+
+own_before := --bin-dir reports/kubernetes
+own = $(own_$(or $(filter pinned before,$(KUBERNETES)),$(error KUBERNETES=$(KUBERNETES) must be pinned or before)))
+# The last run that came to its end is kept beside this one, to see what changed.
+verdicts: $(installed)
+	@mkdir -p reports; rm -rf reports/bundles; \
+	  if [ -e reports/night/verdicts.json ]; then rm -rf reports/last-night; mv reports/night reports/last-night; fi; \
+	  rm -rf reports/night; mkdir reports/night
+	@$(if $(own),$(python) -m ci kubernetes reports/kubernetes)
+	@git rev-parse HEAD >reports/night/commit
+	@$(python) -m lab components list --json $(own) >reports/night/programs.json
+	@$(python) -m lab run $(REPLAY) --backend $(BACKEND) $(own) --json reports/night/verdicts.json \
+	  --junit reports/night/scenarios.xml --bundles reports/bundles
+
+verdicts-summary: $(installed)
+	@$(python) -m ci night reports/night --since reports/last-night --issue reports/changes.md
+
+tests-summary: $(installed)
+	@$(python) -m ci tests reports/junit.xml
+
+night-matrix: $(installed)
+	@$(python) -m ci matrix
+
 clean:
 	@if [ -e $(VENV)/pyvenv.cfg ]; then rm -rf $(VENV); fi
 	@rm -rf reports build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
-	@find lab tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	@find lab tests docs ci -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(python):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -96,12 +136,12 @@ $(python):
 # Compiled here, as pip does unless the install is an editable one: the bouncer's Pod sees its source read-only, and
 # would compile it at every start.
 $(installed): $(python) pyproject.toml constraints.txt
-	@echo "installing the lab into $(VENV)"
+	@echo "installing the lab into $(VENV)" >&2
 	@$(python) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
 	@$(python) -m compileall -q lab
 	@echo "$(CURDIR)" > $@
 
 $(installed_dev): $(installed)
-	@echo "installing linters and test tools into $(VENV)"
+	@echo "installing linters and test tools into $(VENV)" >&2
 	@$(python) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
