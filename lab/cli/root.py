@@ -66,6 +66,9 @@ SECTIONS = {
             target="lab.components.cli:components_group",
             summary="The pinned third-party programs that a lab runs",
         ),
+        "node-image": LazyCommand(
+            target="lab.images.node.cli:node_image_group", summary="A node image for kind, made without a registry"
+        ),
         "bench": LazyCommand(target="lab.bench.cli:bench_command", summary="Measure how fast a lab is"),
     },
 }

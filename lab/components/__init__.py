@@ -10,6 +10,7 @@ from lab.components.catalog import ComponentInfo, Components
 from lab.components.pins import (
     ETCD_VERSION,
     GATEKEEPER_VERSION,
+    KIND_VERSION,
     KUBERNETES_VERSION,
     KWOK_VERSION,
     OPA_VERSION,
@@ -19,6 +20,7 @@ from lab.components.pins import (
 __all__ = [
     "ETCD_VERSION",
     "GATEKEEPER_VERSION",
+    "KIND_VERSION",
     "KUBERNETES_VERSION",
     "KWOK_VERSION",
     "OPA_VERSION",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lab.components.bindir import BinDir, OwnProgram
-from lab.components.pins import GATEKEEPER_MANIFEST, GO_TOOLCHAIN, PINS
+from lab.components.pins import GATEKEEPER_MANIFEST, GO_TOOLCHAIN, KIND_NODE_FILES, PINS
 from lab.components.platforms import Platform
 from lab.components.progress import Ticker
 from lab.components.store import Entry, Key, State, Store, store_error
@@ -143,7 +143,18 @@ class Components:
         Raises:
             LabError: the module cannot be downloaded.
         """
-        pinned = self._manifest
+        return self._module_file(self._manifest)
+
+    def kind_node_files(self) -> Path:
+        """The directory of the files that kind's own node images have of kind, taken out of its verified module.
+
+        Raises:
+            LabError: the module cannot be downloaded.
+        """
+        file = self._module_file(KIND_NODE_FILES)
+        return file.parents[KIND_NODE_FILES.path.count("/")]
+
+    def _module_file(self, pinned: ModuleFile) -> Path:
         key = Key(name=pinned.name, version=pinned.module.version, platform="any")
         entry = self._store.look(key, recipe="")
         if entry.state is State.READY:
@@ -153,10 +164,11 @@ class Components:
             entry = self._store.look(key, recipe="")
             if entry.state is State.READY:
                 return entry.file
-            ticker.say(f"taking {pinned.path} out of {pinned.module.path} v{pinned.module.version}")
+            ticker.say(f"taking {pinned.tree or pinned.path} out of {pinned.module.path} v{pinned.module.version}")
             with self._store.staging(key) as work:
                 source = self._go_builds().module_file(pinned, work, ticker)
-                return self._store.put(key, work / pinned.name, main=pinned.path.rsplit("/", 1)[-1], source=source)
+                main = pinned.path if pinned.tree else pinned.path.rsplit("/", 1)[-1]
+                return self._store.put(key, work / pinned.name, main=main, source=source)
 
     def list(self, *, thorough: bool = False) -> tuple[ComponentInfo, ...]:
         """Every component as it is now; obtains nothing.

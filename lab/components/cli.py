@@ -49,16 +49,16 @@ def list_components(*, as_json: bool, verify: bool, bin_dir: Path | None) -> Non
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @_bin_dir_option
 def fetch_components(*, names: tuple[str, ...], bin_dir: Path | None) -> None:
-    """Download or build programs into the store; all of them when no NAME is given."""
+    """Download or build programs into the store; without a NAME, those that need no Docker."""
     from lab.components.catalog import Components  # noqa: PLC0415
-    from lab.components.pins import PINS  # noqa: PLC0415
+    from lab.components.pins import EVERY_LAB  # noqa: PLC0415
     from lab.components.progress import duration  # noqa: PLC0415
     from lab.paths import LabPaths  # noqa: PLC0415
 
     started_s = time.monotonic()
     with progress_printer() as progress:
         components = Components(LabPaths.from_environment(), bin_dir=bin_dir, progress=progress)
-        paths = components.ensure(*(names or PINS))
+        paths = components.ensure(*(names or EVERY_LAB))
     for path in paths.values():
         click.echo(str(path))
     click.echo(f"{len(paths)} ready, {duration(time.monotonic() - started_s)}", err=True)

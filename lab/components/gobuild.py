@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.components import process
@@ -19,7 +20,6 @@ from lab.errors import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from lab.components.pins import Component, GoModule, GoToolchain, ModuleFile
     from lab.components.platforms import Platform
@@ -121,7 +121,7 @@ class GoBuilds:
         return obtained
 
     def module_file(self, pinned: ModuleFile, work: Path, ticker: Ticker) -> dict[str, str]:
-        """Copy a file out of a module's verified source to ``work/<name>/<file name>``.
+        """Copy a file out of a module's verified source to ``work/<name>/<file name>``, or a tree to ``work/<name>``.
 
         Raises:
             LabError: as `build`; ``component-source`` when the module has no such file.
@@ -138,17 +138,23 @@ class GoBuilds:
             raise _explain(ended, f"downloading {module.path} failed")
         staged = work / pinned.name
         staged.mkdir()
+        wanted = Path(directory) / (pinned.tree or pinned.path)
+        # Content only: files in the module cache are read-only, and so are its directories.
+        files = [path for path in sorted(wanted.rglob("*")) if path.is_file()] if pinned.tree else [wanted]
         try:
-            # Content only: files in the module cache are read-only.
-            shutil.copyfile(f"{directory}/{pinned.path}", staged / pinned.path.rsplit("/", 1)[-1])
+            for file in files:
+                target = staged / (file.relative_to(wanted) if pinned.tree else file.name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, target)
+            (staged / (pinned.path if pinned.tree else wanted.name)).stat()
         except FileNotFoundError as error:
             raise LabError(
                 "component-source",
-                f"{module.path} v{module.version} has no {pinned.path}",
+                f"{module.path} v{module.version} has no {'/'.join(filter(None, (pinned.tree, pinned.path)))}",
                 hint="run 'go clean -modcache' if that directory was changed; else correct lab/components/pins.py",
                 context={"directory": directory},
             ) from error
-        return {"kind": "module", "module": f"{module.path}@v{module.version}", "path": pinned.path}
+        return {"kind": "module", "module": f"{module.path}@v{module.version}", "path": pinned.tree or pinned.path}
 
     def _go(self, module: GoModule, ticker: Ticker) -> Go:
         minimum = required_version((module.directory / "go.mod").read_text(encoding="utf-8"))

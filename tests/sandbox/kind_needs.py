@@ -30,16 +30,15 @@ def kind_configuration(machine: Machine, directory: Path) -> dict[str, Any]:
         # The kubelet then takes a refused OOM score for a warning.
         gates.append("KubeletInUserNamespace: true")
         containerd.append(f"[{_CRI}]\n  restrict_oom_score_adj = true\n")
-        # kind's units ask for no limits at all; the limits of this machine cannot be raised.
+        # kind's unit asks for no limits at all; the limits of this machine cannot be raised.
         file = directory / "limits.conf"
         file.write_text(_limits(machine), encoding="utf-8")
         mounts = [
             {
                 "hostPath": str(file),
-                "containerPath": f"/etc/systemd/system/{unit}.service.d/90-test-machine.conf",
+                "containerPath": "/etc/systemd/system/containerd.service.d/90-test-machine.conf",
                 "readOnly": True,
             }
-            for unit in ("containerd", "kubelet")
         ]
     if gates:
         kubelet += ["featureGates:", *(f"  {gate}" for gate in gates)]

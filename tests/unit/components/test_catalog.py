@@ -52,8 +52,8 @@ def test_what_the_store_has_is_given_without_a_word(paths: LabPaths) -> None:
 
 
 def test_an_unknown_name_is_bad_input_that_lists_the_names(paths: LabPaths) -> None:
-    with pytest.raises(InputError, match="kubelet") as caught:
-        Components(paths).ensure("etcd", "kubelet")
+    with pytest.raises(InputError, match="kube-dns") as caught:
+        Components(paths).ensure("etcd", "kube-dns")
     assert caught.value.code == "component-unknown"
     assert "kube-apiserver" in caught.value.hint
 

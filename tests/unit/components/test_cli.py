@@ -40,7 +40,7 @@ def test_list_as_a_table_has_one_line_per_component() -> None:
 
 
 def test_fetch_of_an_unknown_name_is_bad_input() -> None:
-    result = CliRunner().invoke(components_group, ["fetch", "kubelet"])
+    result = CliRunner().invoke(components_group, ["fetch", "kube-dns"])
 
     assert isinstance(result.exception, InputError)
     assert result.exception.code == "component-unknown"

@@ -6,7 +6,7 @@ import urllib.parse
 import pytest
 
 from lab import components
-from lab.components.pins import GATEKEEPER_MANIFEST, GO_TOOLCHAIN, PINS, Component, GoModule
+from lab.components.pins import EVERY_LAB, GATEKEEPER_MANIFEST, GO_TOOLCHAIN, KIND_NODE_FILES, PINS, Component, GoModule
 from lab.components.toolchain import parse_version, required_version
 
 MODULES = {component.module.name: component.module for component in PINS.values()}
@@ -21,8 +21,16 @@ def test_every_program_of_the_lab_is_pinned_under_its_own_name() -> None:
     assert set(PINS) == {
         "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubeadm", "kubectl",
         "etcd", "kwok", "kwokctl", "gatekeeper", "opa", "registry",
+        "kind", "kubelet", "kube-proxy", "containerd", "containerd-shim-runc-v2", "ctr", "coredns",
     }  # fmt: skip
     assert all(name == component.name for name, component in PINS.items())
+
+
+def test_what_only_kind_needs_is_fetched_when_it_is_named_and_not_before() -> None:
+    assert EVERY_LAB == (
+        "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubeadm", "kubectl",
+        "etcd", "kwok", "kwokctl", "gatekeeper", "opa", "registry",
+    )  # fmt: skip
 
 
 def test_the_public_versions_are_the_pinned_ones() -> None:
@@ -32,6 +40,7 @@ def test_the_public_versions_are_the_pinned_ones() -> None:
     assert components.GATEKEEPER_VERSION == PINS["gatekeeper"].version == GATEKEEPER_MANIFEST.module.version == "3.23.1"
     assert components.OPA_VERSION == PINS["opa"].version == "1.22.2"
     assert components.REGISTRY_VERSION == PINS["registry"].version == "3.1.2"
+    assert components.KIND_VERSION == PINS["kind"].version == KIND_NODE_FILES.module.version == "0.33.0"
 
 
 @pytest.mark.parametrize("module", MODULES.values(), ids=MODULES)
@@ -70,16 +79,18 @@ def test_go_sum_has_the_checksum_of_the_pinned_source(module: GoModule) -> None:
     assert any(line.startswith(f"{module.path} v{module.version} h1:") for line in lines)
 
 
-def test_kubernetes_staging_modules_are_of_the_pinned_release() -> None:
-    module = PINS["kubectl"].module
+@pytest.mark.parametrize("name", ["kubectl", "kubelet"])
+def test_kubernetes_staging_modules_are_of_the_pinned_release(name: str) -> None:
+    module = PINS[name].module
     replaced = re.findall(r"^\s*(\S+) => (\S+) v(\S+)$", go_mod(module), re.MULTILINE)
 
     assert len(replaced) > 20
     assert {(old == new, version) for old, new, version in replaced} == {(True, f"0.{module.version.split('.', 1)[1]}")}
 
 
-def test_the_kubernetes_stamps_carry_the_pinned_version() -> None:
-    flags = PINS["kubeadm"].module.ldflags
+@pytest.mark.parametrize("name", ["kubeadm", "kubelet"])
+def test_the_kubernetes_stamps_carry_the_pinned_version(name: str) -> None:
+    flags = PINS[name].module.ldflags
 
     assert "-X k8s.io/component-base/version.gitVersion=v1.37.0" in flags
     assert "-X k8s.io/component-base/version.gitMajor=1" in flags

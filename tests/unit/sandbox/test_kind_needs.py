@@ -42,12 +42,13 @@ def test_fixed_limits_are_asked_for_as_they_are(tmp_path: Path) -> None:
     (patch,) = needs["kubeadmConfigPatches"]
     assert yaml.safe_load(patch)["featureGates"] == {"KubeletInUserNamespace": True}
     (node,) = needs["nodes"]
-    assert {mount["containerPath"] for mount in node["extraMounts"]} == {
-        "/etc/systemd/system/containerd.service.d/90-test-machine.conf",
-        "/etc/systemd/system/kubelet.service.d/90-test-machine.conf",
-    }
-    (file,) = {mount["hostPath"] for mount in node["extraMounts"]}
-    assert file == str(tmp_path / "limits.conf")
+    assert node["extraMounts"] == [
+        {
+            "hostPath": str(tmp_path / "limits.conf"),
+            "containerPath": "/etc/systemd/system/containerd.service.d/90-test-machine.conf",
+            "readOnly": True,
+        }
+    ]
     assert (tmp_path / "limits.conf").read_text().splitlines() == [
         "[Service]", "LimitNOFILE=20000", "LimitNPROC=infinity", "LimitCORE=0", "OOMScoreAdjust=0",
     ]  # fmt: skip

@@ -1,16 +1,14 @@
 from __future__ import annotations
 
 import json
-import os
-import stat
-import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.sandbox import runtime_wrapper
 from tests.sandbox.runtime_wrapper import CAPABILITIES, permitted, rewrite
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KINDS = ("bounding", "effective", "permitted")
 
@@ -55,21 +53,3 @@ def test_every_other_command_is_left_alone(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)  # without a bundle's config.json
 
     rewrite(["--root", "/run/r", "delete", "--force", "0123"], frozenset())
-
-
-def test_docker_runs_it_as_a_program_of_its_own_that_goes_on_as_runc(tmp_path: Path) -> None:
-    runc = tmp_path / "runc"
-    runc.write_text('#!/bin/sh\necho "$@"\n')
-    runc.chmod(0o755)
-    program = tmp_path / "runtime"
-    program.write_bytes(Path(runtime_wrapper.__file__).read_bytes())
-    environment = {**os.environ, "PATH": f"{tmp_path}:{Path(sys.executable).parent}:{os.environ['PATH']}"}
-
-    said = subprocess.run(
-        [sys.executable, "-I", "-S", program, "state", "0123"], env=environment, capture_output=True, text=True,
-        check=True,
-    )  # fmt: skip
-
-    assert said.stdout == "state 0123\n"
-    assert Path(runtime_wrapper.__file__).read_text().startswith("#!")
-    assert not Path(runtime_wrapper.__file__).stat().st_mode & stat.S_ISUID

@@ -1,19 +1,23 @@
+"""Only what was started here is stopped; and Docker's runtime goes on as runc."""
+
 from __future__ import annotations
 
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.sandbox import engine
+from tests.sandbox import engine, runtime_wrapper
 from tests.sandbox.machine import Machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
+
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(autouse=True)
@@ -81,3 +85,20 @@ def test_docker_is_configured_for_what_the_machine_lacks_only(directory: Path) -
     }
     assert os.access(directory / "runtime", os.X_OK)
     assert "oom-score-adjust" not in configured("CAP_SYS_MODULE")
+
+
+def test_docker_runs_it_as_a_program_of_its_own_that_goes_on_as_runc(tmp_path: Path) -> None:
+    runc = tmp_path / "runc"
+    runc.write_text('#!/bin/sh\necho "$@"\n')
+    runc.chmod(0o755)
+    program = tmp_path / "runtime"
+    program.write_bytes(Path(runtime_wrapper.__file__).read_bytes())
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    said = subprocess.run(
+        [sys.executable, "-I", "-S", program, "state", "0123"], env=environment, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+
+    assert said.stdout == "state 0123\n"
+    assert program.read_text().startswith("#!")
