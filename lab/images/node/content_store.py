@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from lab.errors import LabError, WaitError
@@ -64,8 +64,9 @@ def make_layer(
                 for chunk in stream(archive):
                     child.stdin.write(chunk)
                 child.stdin.close()
-            except BrokenPipeError:
-                pass  # it has ended, and says why
+            except BrokenPipeError:  # it has ended, and says why
+                with suppress(BrokenPipeError):  # what could not be written is tried once more
+                    child.stdin.close()
             said = child.stdout.read().decode(errors="replace") if child.stdout else ""
         if child.returncode != 0:
             raise LabError(
@@ -108,7 +109,8 @@ address = "{work}/t.sock"
     client = [str(ctr), "--address", str(socket), "--namespace", NAMESPACE]
     with (work / "containerd.log").open("wb") as log:
         process = subprocess.Popen(
-            [str(containerd), "--config", str(config)],
+            # It ends with this process, however that ends.
+            ["setpriv", "--pdeathsig", "KILL", str(containerd), "--config", str(config)],
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0,
         )  # fmt: skip
     try:

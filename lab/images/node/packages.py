@@ -87,7 +87,10 @@ def make_layer(target: Path, setup: AptSetup, ticker: Ticker) -> None:
             said = line.removeprefix("I: ").rstrip(".")
 
     ticker.say(f"installing {len(PACKAGES)} packages of {setup.codename} and what they need, from apt's mirror")
-    environment = {**os.environ, "TMPDIR": str(target.parent), "LC_ALL": "C.UTF-8", "SOURCE_DATE_EPOCH": "0"}
+    environment = {**os.environ, "LC_ALL": "C.UTF-8", "SOURCE_DATE_EPOCH": "0"}
+    if os.geteuid() == 0:
+        # The root of a user namespace is another user, who may not look into a directory of ours.
+        environment["TMPDIR"] = str(target.parent)
     ended = process.run(
         [*_command(setup), setup.codename, str(target), *setup.sources],
         cwd=target.parent, env=environment, scratch=target.parent, on_line=watch, on_wait=lambda: ticker.tick(said),

@@ -34,7 +34,13 @@ def publish(proxy: Path, manifest: str) -> None:
     (directory / "v1.2.3.info").write_text('{"Version": "v1.2.3"}', encoding="utf-8")
     (directory / "v1.2.3.mod").write_text(go_mod, encoding="utf-8")
     with zipfile.ZipFile(directory / "v1.2.3.zip", "w") as archive:
-        for name, text in {"go.mod": go_mod, "deploy/policy.yaml": manifest, "policy.go": "package policy\n"}.items():
+        files = {
+            "go.mod": go_mod,
+            "deploy/policy.yaml": manifest,
+            "deploy/more/other.yaml": "kind: Other\n",
+            "policy.go": "package policy\n",
+        }
+        for name, text in files.items():
             archive.writestr(f"{MODULE}@v1.2.3/{name}", text)
 
 
@@ -74,6 +80,24 @@ def test_the_file_is_taken_out_of_the_module_as_it_stands(manifest: ModuleFile, 
     assert path.name == "policy.yaml"
     assert path.read_text(encoding="utf-8") == "kind: Policy\n"
     assert path.stat().st_mode & 0o200  # the store can be changed, unlike Go's module cache
+
+
+def test_a_tree_is_taken_as_a_whole_and_nothing_beside_it(manifest: ModuleFile, paths: LabPaths) -> None:
+    tree = dataclasses.replace(manifest, path="more/other.yaml", tree="deploy")
+
+    path = Components(paths, pins={}, manifest=tree).gatekeeper_manifest()
+
+    files = {str(file.relative_to(path.parents[1])) for file in path.parents[1].rglob("*") if file.is_file()}
+    assert files == {"manifest.json", "policy.yaml", "more/other.yaml"}  # the first is the store's record
+    assert path.read_text(encoding="utf-8") == "kind: Other\n"
+
+
+def test_a_tree_without_its_main_file_is_not_the_pinned_one(manifest: ModuleFile, paths: LabPaths) -> None:
+    tree = dataclasses.replace(manifest, path="absent.yaml", tree="deploy")
+
+    with pytest.raises(LabError, match=r"deploy/absent\.yaml") as caught:
+        Components(paths, pins={}, manifest=tree).gatekeeper_manifest()
+    assert caught.value.code == "component-source"
 
 
 def test_the_store_gives_it_without_asking_go_again(manifest: ModuleFile, proxy: Path, paths: LabPaths) -> None:

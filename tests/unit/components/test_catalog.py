@@ -7,7 +7,7 @@ import pytest
 
 from lab.components import Components
 from lab.components.gobuild import recipe
-from lab.components.pins import PINS
+from lab.components.pins import KIND_NODE_FILES, PINS
 from lab.components.platforms import Platform
 from lab.components.store import Key, Store
 from lab.errors import InputError, LabError
@@ -67,6 +67,18 @@ def test_path_obtains_nothing_and_never_gives_a_damaged_file(paths: LabPaths) ->
 
     etcd.write_bytes(b"damaged")
     assert components.path("etcd") is None
+
+
+def test_kinds_files_for_a_node_are_a_directory_of_the_store(paths: LabPaths) -> None:
+    store, name = Store(paths.store), KIND_NODE_FILES.name
+    key = Key(name=name, version=KIND_NODE_FILES.module.version, platform="any")
+    with store.staging(key) as work:
+        main = work / name / KIND_NODE_FILES.path
+        main.parent.mkdir(parents=True)
+        main.write_text("entrypoint")
+        store.put(key, work / name, main=KIND_NODE_FILES.path, source={"kind": "module"})
+
+    assert Components(paths).kind_node_files() == store.directory(key)
 
 
 def test_the_list_shows_every_component_with_its_state(paths: LabPaths) -> None:
