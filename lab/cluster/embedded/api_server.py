@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.cluster.component_log import error_in
 from lab.cluster.protocol import ApiServerStatus
 
 if TYPE_CHECKING:
     from lab.cluster.embedded.static_pod_host import StaticPodHost
 
 COMPONENT = "kube-apiserver"
-_LOG_LINE = re.compile(r"^\S+ (?:stdout|stderr) [FP] (?P<text>.*)$")
-_COMMAND_FAILED = re.compile(r'"command failed" err=(?P<error>"(?:[^"\\]|\\.)*")')
 _TAIL_BYTES = 64 * 1024
 
 
@@ -57,26 +55,10 @@ def running_flags(pid: int) -> tuple[str, ...]:
 
 
 def last_error(log: Path) -> str:
-    """The error that a control-plane program ended with, from the tail of its log (CRI format).
-
-    The programs print it in one of two ways: ``Error: ...`` for a bad flag, or klog's ``"command failed" err="..."``
-    (k8s.io/component-base/cli/run.go). What ended otherwise is told by its last line.
-    """
+    """The error that a control-plane program ended with, from the tail of its log; empty when it cannot be read."""
     try:
         with log.open("rb") as stream:
             stream.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-            tail = stream.read().decode(errors="replace")
+            return error_in(stream.read().decode(errors="replace"))
     except OSError:
         return ""
-    lines = [match["text"] for line in tail.splitlines() if (match := _LOG_LINE.match(line))]
-    for line in reversed(lines):
-        if match := _COMMAND_FAILED.search(line):
-            return _unquote(match["error"])
-        if line.startswith("Error: "):
-            return line
-    return lines[-1] if lines else ""
-
-
-def _unquote(text: str) -> str:
-    """Undo Go's quoting of a string (strconv.Quote), as far as error texts use it."""
-    return text[1:-1].replace('\\"', '"').replace("\\n", "\n").replace("\\t", "\t").replace("\\\\", "\\")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import fcntl
 import os
@@ -17,6 +16,7 @@ from lab.cluster.embedded.layout import LabLayout, LabSettings
 from lab.cluster.embedded.processes import in_namespace_of, pss_bytes
 from lab.cluster.embedded.running import Supervisor
 from lab.cluster.embedded.shell_commands import ShellCommands
+from lab.cluster.files_by_command import read_file, write_file
 from lab.cluster.protocol import (
     ApiServerStatus,
     Capability,
@@ -293,23 +293,11 @@ class EmbeddedCluster:
 
     def read_node_file(self, path: str) -> bytes | None:
         """A file of the node; None when there is none."""
-        result = self.node_exec(("sh", "-c", 'test ! -e "$1" || base64 "$1"', "sh", path))
-        if result.exit_code != 0:
-            raise LabError("node-file", f"{path} cannot be read: {result.stderr.strip()}", hint="see lab node shell")
-        if not result.stdout:
-            exists = self.node_exec(("test", "-e", path)).exit_code == 0
-            return b"" if exists else None
-        return base64.b64decode(result.stdout)
+        return read_file(self, path)
 
     def write_node_file(self, path: str, content: bytes, *, mode: int = 0o644) -> None:
         """Write a file of the node in one step."""
-        script = (
-            'mkdir -p "$(dirname "$1")" && temporary=$(mktemp "$(dirname "$1")/.lab-XXXXXX") && cat > "$temporary"'
-            ' && chmod "$2" "$temporary" && mv -fT "$temporary" "$1"'
-        )
-        result = self.node_exec(("sh", "-c", script, "sh", path, f"{mode:o}"), stdin=content)
-        if result.exit_code != 0:
-            raise LabError("node-file", f"{path} cannot be written: {result.stderr.strip()}", hint="see lab node shell")
+        write_file(self, path, content, mode=mode)
 
     def collect_logs(self, destination: Path) -> None:
         """Copy every log below a directory."""
