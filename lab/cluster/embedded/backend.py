@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
-import re
 import shutil
 import socket
 import time
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from lab.cluster.embedded import control, entering, making
 from lab.cluster.embedded.layout import LabLayout, LabSettings
@@ -17,6 +14,7 @@ from lab.cluster.embedded.processes import in_namespace_of, pss_bytes
 from lab.cluster.embedded.running import Supervisor
 from lab.cluster.embedded.shell_commands import ShellCommands
 from lab.cluster.files_by_command import read_file, write_file
+from lab.cluster.lab_directory import check_name, exclusive
 from lab.cluster.protocol import (
     ApiServerStatus,
     Capability,
@@ -26,16 +24,16 @@ from lab.cluster.protocol import (
     ProcessStatus,
     StartState,
 )
-from lab.errors import InputError, LabError
+from lab.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from lab.cluster.embedded.template import TemplateFamily
     from lab.paths import LabPaths
 
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 _BOOT_STATE = StartState(image_policy=ImagePolicy.OPEN)
 """The state in which the cluster definition boots."""
 _FIRST_VERDICT_S = 90.0
@@ -65,12 +63,7 @@ class EmbeddedCluster:
     def __init__(
         self, name: str, *, paths: LabPaths, bin_dir: Path | None = None, definition: Path | None = None
     ) -> None:
-        if not _NAME.fullmatch(name):
-            raise InputError(
-                "lab-name-invalid",
-                f"{name!r} cannot be a lab's name",
-                hint="use at most 40 lower-case letters, digits and hyphens, not at either end a hyphen",
-            )
+        check_name(name)
         self.name = name
         self._paths = paths
         self._bin_dir = bin_dir
@@ -341,34 +334,9 @@ class EmbeddedCluster:
             notes=notes,
         )
 
-    @property
-    def _lock_file(self) -> Path:
-        return self._paths.labs / f".{self.name}.lock"
-
-    @contextlib.contextmanager
-    def _exclusive(self, progress: Callable[[str], None]) -> Iterator[None]:
+    def _exclusive(self, progress: Callable[[str], None]) -> AbstractContextManager[None]:
         """Let one command at a time change this lab."""
-        self._paths.labs.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(self._lock(progress)):
-            try:
-                yield
-            finally:
-                if not self._layout.root.exists():
-                    self._lock_file.unlink(missing_ok=True)
-
-    def _lock(self, progress: Callable[[str], None]) -> IO[str]:
-        """The lab's lock file, locked; it goes with the lab, so one that went while this waited is no lock."""
-        while True:
-            lock = self._lock_file.open("w")
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                progress(f"another command is changing lab {self.name}; waiting for it")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            with contextlib.suppress(FileNotFoundError):
-                if os.path.samestat(self._lock_file.stat(), os.fstat(lock.fileno())):
-                    return lock
-            lock.close()
+        return exclusive(self._layout.root, progress)
 
     def _is_alive(self) -> bool:
         """Whether its supervisor runs and answers: one that is being killed does no longer."""
