@@ -69,6 +69,10 @@ SECTIONS = {
         "node-image": LazyCommand(
             target="lab.images.node.cli:node_image_group", summary="A node image for kind, made without a registry"
         ),
+        "images": LazyCommand(
+            target="lab.images.cli:images_group",
+            summary="The images that run on the kind backend, made without a registry",
+        ),
         "bench": LazyCommand(target="lab.bench.cli:bench_command", summary="Measure how fast a lab is"),
     },
 }

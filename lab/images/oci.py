@@ -22,8 +22,10 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from lab.components.platforms import Platform
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -68,6 +70,7 @@ class ImageContent:
         user: ``uid`` or ``uid:gid``; empty for root.
         ports: TCP ports that the image says it listens on.
         labels: the config's labels.
+        environment: variables that the image sets.
     """
 
     files: Mapping[str, bytes]
@@ -76,6 +79,7 @@ class ImageContent:
     user: str = ""
     ports: tuple[int, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
+    environment: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,35 +104,50 @@ class OciImage:
 
 def build(content: ImageContent) -> OciImage:
     """Make the image of some content; the same content always gives the same digest."""
-    layer = Blob(media_type=LAYER_TYPE, data=_tar(content.files))
-    configs = [_config(content, layer, architecture) for architecture in ARCHITECTURES]
-    manifests = [_manifest(config, layer) for config in configs]
+    return _image([tar_of(content.files)], content, ARCHITECTURES)
+
+
+def from_layers(layers: Sequence[bytes], content: ImageContent) -> OciImage:
+    """Make an image of layers that hold programs of this machine's architecture.
+
+    Args:
+        layers: uncompressed tar archives, the lowest first.
+        content: what lies above them, and how the image is started.
+    """
+    return _image([*layers, tar_of(content.files)], content, (Platform.current().arch,))
+
+
+def _image(archives: Sequence[bytes], content: ImageContent, architectures: Sequence[str]) -> OciImage:
+    layers = [Blob(media_type=LAYER_TYPE, data=archive) for archive in archives]
+    configs = [_config(content, layers, architecture) for architecture in architectures]
+    manifests = [_manifest(config, layers) for config in configs]
     entries = [
         manifest.descriptor | {"platform": {"architecture": architecture, "os": "linux"}}
-        for manifest, architecture in zip(manifests, ARCHITECTURES, strict=True)
+        for manifest, architecture in zip(manifests, architectures, strict=True)
     ]
     index = _document(INDEX_TYPE, {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries})
-    return OciImage(index=index, manifests=tuple(manifests), blobs=(layer, *configs))
+    return OciImage(index=index, manifests=tuple(manifests), blobs=(*layers, *configs))
 
 
-def _manifest(config: Blob, layer: Blob) -> Blob:
+def _manifest(config: Blob, layers: Sequence[Blob]) -> Blob:
     return _document(
         MANIFEST_TYPE,
         {
             "schemaVersion": 2,
             "mediaType": MANIFEST_TYPE,
             "config": config.descriptor,
-            "layers": [layer.descriptor],
+            "layers": [layer.descriptor for layer in layers],
         },
     )
 
 
-def _config(content: ImageContent, layer: Blob, architecture: str) -> Blob:
+def _config(content: ImageContent, layers: Sequence[Blob], architecture: str) -> Blob:
     # Keys are left out where there is nothing to say, as the image specification's own tools do.
     run = {
         "Entrypoint": list(content.entrypoint),
         "Cmd": list(content.cmd),
         "User": content.user,
+        "Env": [f"{name}={value}" for name, value in content.environment],
         "ExposedPorts": {f"{port}/tcp": {} for port in content.ports},
         "Labels": dict(content.labels),
     }
@@ -139,9 +158,9 @@ def _config(content: ImageContent, layer: Blob, architecture: str) -> Blob:
             "architecture": architecture,
             "os": "linux",
             "config": {key: value for key, value in run.items() if value},
-            # An uncompressed layer's digest is its diff ID.
-            "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
-            "history": [{"created": _CREATED, "created_by": "k8s-supply-chain-lab"}],
+            # The digest of an uncompressed layer is its diff ID.
+            "rootfs": {"type": "layers", "diff_ids": [layer.digest for layer in layers]},
+            "history": [{"created": _CREATED, "created_by": "k8s-supply-chain-lab"} for _ in layers],
         },
     )
 
@@ -151,16 +170,16 @@ def _document(media_type: str, document: Mapping[str, Any]) -> Blob:
     return Blob(media_type=media_type, data=text.encode())
 
 
-def _tar(files: Mapping[str, bytes]) -> bytes:
-    """A plain ustar archive: sorted, owned by root, dated 1970."""
+def tar_of(files: Mapping[str, bytes], *, mode: int = 0o644) -> bytes:
+    """A plain archive of files under their absolute paths: sorted, owned by root, dated 1970."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for entry, data in _entries(files):
+        for entry, data in _entries(files, mode):
             archive.addfile(entry, io.BytesIO(data))
     return buffer.getvalue()
 
 
-def _entries(files: Mapping[str, bytes]) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
+def _entries(files: Mapping[str, bytes], mode: int) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
     contents = {PurePosixPath(path).relative_to("/"): data for path, data in files.items()}
     directories = {parent for path in contents for parent in path.parents} - {PurePosixPath()}
     for path in sorted(contents.keys() | directories):
@@ -169,5 +188,5 @@ def _entries(files: Mapping[str, bytes]) -> Iterator[tuple[tarfile.TarInfo, byte
         if data is None:
             entry.type, entry.mode = tarfile.DIRTYPE, 0o755
         else:
-            entry.mode, entry.size = 0o644, len(data)
+            entry.mode, entry.size = mode, len(data)
         yield entry, data or b""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import aiohttp
 from yarl import URL
@@ -21,11 +21,30 @@ from lab.images.endpoint import ACCEPT, Endpoint, stored_name
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from lab.images.catalogue import CatalogueImage
     from lab.images.oci import Blob, OciImage
 
 
-async def push_catalogue(endpoint: Endpoint, images: Sequence[CatalogueImage] = CATALOGUE) -> None:
+class Pushable(Protocol):
+    """An image with its names."""
+
+    @property
+    def repository(self) -> str:
+        """Normalised name, registry included."""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """All tags of this content."""
+
+    def build(self) -> OciImage:
+        """The image itself."""
+
+
+async def push_catalogue(endpoint: Endpoint) -> None:
+    """Make a registry serve every reference of the catalogue."""
+    await push_images(endpoint, CATALOGUE)
+
+
+async def push_images(endpoint: Endpoint, images: Sequence[Pushable]) -> None:
     """Make a registry serve every reference of some images.
 
     Raises:
@@ -48,12 +67,12 @@ async def push_catalogue(endpoint: Endpoint, images: Sequence[CatalogueImage] = 
         ) from group
 
 
-def _name(image: CatalogueImage) -> str:
+def _name(image: Pushable) -> str:
     reference = parse(image.repository)
     return stored_name(reference.domain, reference.path)
 
 
-async def _push_image(client: _Client, row: CatalogueImage) -> None:
+async def _push_image(client: _Client, row: Pushable) -> None:
     image = row.build()
     missing = [tag for tag in row.tags if await client.manifest_digest(tag) != image.digest]
     if not missing:

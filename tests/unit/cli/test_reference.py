@@ -13,7 +13,12 @@ from lab.cli.root import SECTIONS
 
 REFERENCE = (Path(__file__).parents[3] / "docs" / "reference-cli.md").read_text()
 COMMON = {"--name", "-n", "--backend", "--help", "-h"}
-COMMANDS = [name for section in SECTIONS.values() for name in section if name not in ("bouncer", "components", "bench")]
+COMMANDS = [
+    name
+    for section in SECTIONS.values()
+    for name in section
+    if name not in ("bouncer", "components", "images", "bench")
+]
 
 
 def section(name: str) -> str:

@@ -1,0 +1,370 @@
+"""Images that really run, under the names that the scenarios use, for a backend whose node pulls and runs them.
+
+The catalogue's stand-ins hold no program. Here a few of them get one: the pinned static binary for Gatekeeper and OPA,
+Debian's packages for the web servers and busybox, and Debian's Python with this very package for the bouncer. They are
+made on this machine, need nothing of any image registry, and are pushed into the storage that a node's registry serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import importlib.metadata
+import io
+import json
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import lab
+from lab.bouncer.reference import parse
+from lab.cluster.protocol import Addon
+from lab.components import GATEKEEPER_VERSION, OPA_VERSION, Components
+from lab.errors import InputError, LabError
+from lab.images import debian
+from lab.images.catalogue import CATALOGUE, CatalogueImage, fingerprint
+from lab.images.endpoint import Endpoint
+from lab.images.oci import ImageContent, OciImage, from_layers, tar_of
+from lab.images.push import push_images
+from lab.images.registry import RegistryConfig, copy_storage, prepare_storage, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from lab.paths import LabPaths
+
+BOUNCER = "docker.io/kainlite/kube-image-bouncer"
+GATEKEEPER = "docker.io/openpolicyagent/gatekeeper"
+OPA = "docker.io/openpolicyagent/opa"
+ADDON_IMAGES: Mapping[Addon, tuple[str, ...]] = {
+    Addon.BOUNCER: (f"{BOUNCER}:latest",),
+    Addon.GATEKEEPER: (f"{GATEKEEPER}:v{GATEKEEPER_VERSION}",),
+}
+"""What the addons of a start state run."""
+
+_BOUNCER_PACKAGES = ("aiohttp", "click", "pydantic", "pyyaml")
+_PYTHON_PACKAGES = ("python3-minimal", "libpython3-stdlib", "zlib1g", "libssl3")
+_ACCOUNTS: Mapping[str, bytes] = {
+    "/etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/bin/false\n",
+    "/etc/group": b"root:x:0:\nwww-data:x:33:\n",
+    "/etc/nsswitch.conf": b"hosts: files dns\n",
+}
+_HTTPD_CONF = b"""\
+ServerRoot /usr/lib/apache2
+ServerName localhost
+PidFile /tmp/httpd.pid
+ErrorLog /dev/stderr
+Listen 80
+LoadModule mpm_event_module modules/mod_mpm_event.so
+LoadModule authz_core_module modules/mod_authz_core.so
+DocumentRoot /usr/share/www
+"""
+_NGINX_CONF = b"""\
+pid /tmp/nginx.pid;
+error_log stderr;
+events {}
+http {
+  access_log off;
+  server { listen 80; root /usr/share/www; }
+}
+"""
+_PAGE = b"<html><body><h1>It works!</h1></body></html>\n"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How an image that runs is made.
+
+    Attributes:
+        key: changes whenever another image would come out.
+        layers: makes its layers, the lowest first: what takes long is in the lower ones.
+        content: the uppermost layer, and how it is started.
+    """
+
+    key: str
+    layers: Callable[[], list[bytes]]
+    content: ImageContent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunnableImage:
+    """An image that is about to be pushed; see `lab.images.push.Pushable`."""
+
+    repository: str
+    tags: tuple[str, ...]
+    image: OciImage
+
+    def build(self) -> OciImage:
+        """The image itself."""
+        return self.image
+
+
+class WorkloadImages:
+    """The storage of the registry that a node pulls from, with those images in it that have been made.
+
+    Args:
+        paths: the lab's directories.
+        bin_dir: a directory of the user's own binaries.
+        progress: told what takes long.
+    """
+
+    def __init__(self, paths: LabPaths, *, bin_dir: Path | None = None, progress: Callable[[str], None]) -> None:
+        self._directory = paths.cache / "images"
+        self._components = Components(paths, bin_dir=bin_dir, progress=progress)
+        self._progress = progress
+
+    def storage(self) -> Path:
+        """The storage directory; at first every image in it is a stand-in."""
+        program = self._components.ensure("registry")["registry"]
+        storage = self._directory / f"workloads-{fingerprint()[:16]}"
+        with self._locked():
+            if not storage.is_dir():
+                stand_ins = asyncio.run(prepare_storage(program, self._directory))
+                with tempfile.TemporaryDirectory(prefix=".workloads-", dir=self._directory) as scratch:
+                    copy_storage(stand_ins, Path(scratch, "storage"))
+                    Path(scratch, "storage").rename(storage)
+        return storage
+
+    def ensure(self, images: Sequence[str]) -> tuple[str, ...]:
+        """Have images that run for these references, as far as the lab knows how to make them.
+
+        Args:
+            images: references as they stand in Pods.
+
+        Returns:
+            Those that run now.
+
+        Raises:
+            LabError: one cannot be made.
+        """
+        rows = [row for row in dict.fromkeys(map(_row, images)) if row is not None]
+        storage = self.storage()
+        with self._locked():
+            made = _read_made(storage)
+            recipes = {row: recipe for row in rows if (recipe := self._recipe(row)) is not None}
+            todo = {row: recipe for row, recipe in recipes.items() if made.get(row.references[0]) != recipe.key}
+            if todo:
+                built = [self._build(row, recipe) for row, recipe in todo.items()]
+                asyncio.run(_push(self._components.ensure("registry")["registry"], storage, built))
+                made |= {row.references[0]: recipe.key for row, recipe in todo.items()}
+                (storage / "made.json").write_text(json.dumps(made, indent=2))
+        return tuple(row.references[0] for row in recipes)
+
+    def ensure_all(self) -> tuple[str, ...]:
+        """Have every image that runs."""
+        return self.ensure([row.references[0] for row in CATALOGUE])
+
+    def _build(self, row: CatalogueImage, recipe: Recipe) -> RunnableImage:
+        self._progress(f"making the image {row.references[0]}")
+        return RunnableImage(
+            repository=row.repository, tags=row.tags, image=from_layers(recipe.layers(), recipe.content)
+        )
+
+    def _recipe(self, row: CatalogueImage) -> Recipe | None:
+        """How the image of a row of the catalogue is made; None for one that stays a stand-in."""
+        match row.repository:
+            case "docker.io/kainlite/kube-image-bouncer":
+                return self._bouncer(row)
+            case "docker.io/openpolicyagent/gatekeeper":
+                return self._one_binary(row, "gatekeeper", GATEKEEPER_VERSION, ("/manager",))
+            case "docker.io/openpolicyagent/opa":
+                return self._one_binary(row, "opa", OPA_VERSION, ("/opa",), cmd=("run",))
+            case "docker.io/library/httpd":
+                files = {"/etc/httpd.conf": _HTTPD_CONF, "/usr/share/www/index.html": _PAGE}
+                start = ("/usr/sbin/apache2", "-D", "FOREGROUND", "-f", "/etc/httpd.conf")
+                return self._debian(row, ("apache2-bin",), files, start)
+            case "docker.io/library/nginx":
+                files = {"/etc/nginx/nginx.conf": _NGINX_CONF, "/usr/share/www/index.html": _PAGE}
+                return self._debian(row, ("nginx",), files, ("/usr/sbin/nginx", "-g", "daemon off;"))
+        return None
+
+    def _one_binary(
+        self,
+        row: CatalogueImage,
+        component: str,
+        version: str,
+        entrypoint: tuple[str, ...],
+        *,
+        cmd: tuple[str, ...] = (),
+    ) -> Recipe:
+        def layers() -> list[bytes]:
+            program = self._components.ensure(component)[component]
+            return [tar_of({entrypoint[0]: program.read_bytes()}, mode=0o755)]
+
+        content = _content(row, entrypoint=entrypoint, cmd=cmd)
+        return Recipe(key=_key(component, version, content), layers=layers, content=content)
+
+    def _debian(
+        self, row: CatalogueImage, packages: tuple[str, ...], files: Mapping[str, bytes], start: tuple[str, ...]
+    ) -> Recipe:
+        content = _content(row, files=files, cmd=start)
+        return Recipe(
+            key=_key("debian", *packages, content), layers=lambda: [self._packages(packages)], content=content
+        )
+
+    def _bouncer(self, row: CatalogueImage) -> Recipe:
+        sources = _own_sources()
+        versions = _pins(_BOUNCER_PACKAGES)
+
+        def layers() -> list[bytes]:
+            base = self._packages(_PYTHON_PACKAGES)
+            return [base, self._python_layer(versions, python=_python_version(base))]
+
+        content = _content(
+            row,
+            files=sources,
+            entrypoint=("/usr/bin/python3", "-P", "-m", "lab.bouncer"),
+            environment=(("PYTHONPATH", "/opt/lab"), ("PYTHONDONTWRITEBYTECODE", "1")),
+        )
+        return Recipe(key=_key(*versions, *_PYTHON_PACKAGES, content), layers=layers, content=content)
+
+    def _packages(self, packages: tuple[str, ...]) -> bytes:
+        return debian.layer(packages, cache=self._directory / "layers", progress=self._progress)
+
+    def _python_layer(self, versions: Sequence[str], *, python: str) -> bytes:
+        """The libraries that the bouncer needs, for another Python than the one that runs here."""
+        key = hashlib.sha256("\n".join([python, *versions]).encode()).hexdigest()[:16]
+        kept = self._directory / "layers" / f"python-{key}.tar"
+        if kept.exists():
+            return kept.read_bytes()
+        self._progress(f"downloading {len(versions)} Python packages for the bouncer")
+        with tempfile.TemporaryDirectory(prefix=".python-", dir=kept.parent) as scratch:
+            target = Path(scratch, "lab")
+            _install(versions, target=target, python=python)
+            files = {
+                f"/opt/lab/{file.relative_to(target)}": file.read_bytes()
+                for file in sorted(target.rglob("*"))
+                if file.is_file() and "__pycache__" not in file.parts
+            }
+        archive = tar_of(files)
+        kept.write_bytes(archive)
+        return archive
+
+    def _locked(self) -> _Lock:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        return _Lock(self._directory / ".workloads.lock")
+
+
+class _Lock:
+    """One process at a time makes images."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        self._file = self._path.open("w")
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._file.close()
+
+
+async def _push(program: Path, storage: Path, images: Sequence[RunnableImage]) -> None:
+    with tempfile.TemporaryDirectory(prefix="lab-registry-") as scratch:
+        config = RegistryConfig(endpoint=Endpoint.unix(Path(scratch, "socket")), root=storage)
+        async with serving(program, config, directory=Path(scratch)) as endpoint:
+            await push_images(endpoint, images)
+
+
+def _row(image: str) -> CatalogueImage | None:
+    """The row of the catalogue that a reference names; None for one that no row has."""
+    try:
+        reference = parse(image)
+    except InputError:
+        return None
+    repository = f"{reference.domain}/{reference.path}"
+    rows = [row for row in CATALOGUE if row.repository == repository]
+    return next((row for row in rows if (reference.tag or "latest") in row.tags), None)
+
+
+def _content(
+    row: CatalogueImage,
+    *,
+    files: Mapping[str, bytes] | None = None,
+    entrypoint: tuple[str, ...] = (),
+    cmd: tuple[str, ...] = (),
+    environment: tuple[tuple[str, str], ...] = (),
+) -> ImageContent:
+    """What is the image's own: its name and version are in it, so that each version has a digest of its own."""
+    label = f"{row.repository}:{row.version}"
+    return ImageContent(
+        files={
+            **_ACCOUNTS,
+            **(files or {}),
+            "/README": f"{label}, made by the Kubernetes supply-chain lab.\n".encode(),
+        },
+        entrypoint=entrypoint,
+        cmd=cmd,
+        user=row.user,
+        ports=row.ports,
+        environment=environment,
+        labels={"org.opencontainers.image.ref.name": label, "org.opencontainers.image.version": row.version},
+    )
+
+
+def _key(*parts: object) -> str:
+    return hashlib.sha256("\0".join(map(repr, parts)).encode()).hexdigest()[:16]
+
+
+def _read_made(storage: Path) -> dict[str, str]:
+    try:
+        made: dict[str, str] = json.loads((storage / "made.json").read_text())
+    except FileNotFoundError:
+        return {}
+    return made
+
+
+def _own_sources() -> dict[str, bytes]:
+    """The bouncer's part of this package."""
+    package = Path(lab.__file__).resolve().parent
+    sources = [package / "__init__.py", package / "errors.py", package / "strict_yaml.py"]
+    sources += sorted((package / "bouncer").rglob("*.py"))
+    return {f"/opt/lab/lab/{file.relative_to(package)}": file.read_bytes() for file in sources}
+
+
+def _pins(names: Sequence[str]) -> list[str]:
+    """The packages and what they need, at the versions that are installed here and so were tested."""
+    from packaging.requirements import Requirement  # noqa: PLC0415
+
+    found: dict[str, str] = {}
+    waiting = list(names)
+    while waiting:
+        distribution = importlib.metadata.distribution(waiting.pop())
+        name = distribution.metadata["Name"]
+        if name in found:
+            continue
+        found[name] = distribution.version
+        for text in distribution.requires or ():
+            requirement = Requirement(text)
+            if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+                waiting.append(requirement.name)
+    return sorted(f"{name}=={version}" for name, version in found.items())
+
+
+def _python_version(base: bytes) -> str:
+    """The version of the Python in a layer: ``3.11``."""
+    with tarfile.open(fileobj=io.BytesIO(base)) as archive:
+        found = [name for name in archive.getnames() if name.startswith("usr/bin/python3.")]
+    return min(found, key=len).removeprefix("usr/bin/python")
+
+
+def _install(versions: Sequence[str], *, target: Path, python: str) -> None:
+    argv = (
+        sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-compile",
+        "--only-binary=:all:", "--python-version", python, "--target", str(target), *versions,
+    )  # fmt: skip
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        shutil.rmtree(target, ignore_errors=True)
+        raise LabError(
+            "packages-unavailable",
+            f"the bouncer's libraries cannot be had for Python {python}",
+            hint="see that pip can reach its index",
+            context={"output": done.stderr.strip()[-2000:]},
+        )
