@@ -25,7 +25,7 @@ _PASS_THROUGH = {"allow_interspersed_args": False, "ignore_unknown_options": Tru
 @backend_option
 @bin_dir_option
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, metavar="[--] [KUBECTL ARGUMENTS]...")
-def kubectl_command(*, name: str, backend: str, bin_dir: Path | None, arguments: tuple[str, ...]) -> None:
+def kubectl_command(*, name: str, backend: str | None, bin_dir: Path | None, arguments: tuple[str, ...]) -> None:
     """Run the pinned kubectl on a lab.
 
     kubectl gets its arguments as they are, with or without a leading --, and its exit code is the command's. Options
@@ -51,7 +51,7 @@ def become(program: Path, arguments: tuple[str, ...], environment: dict[str, str
 @lab_options
 @click.option("--path", "print_path", is_flag=True, help="Print the path of the file instead of its text.")
 @click.option("--merge", is_flag=True, help="Add the lab to your own kubeconfig, as context lab-NAME.")
-def kubeconfig_command(*, name: str, backend: str, print_path: bool, merge: bool) -> None:
+def kubeconfig_command(*, name: str, backend: str | None, print_path: bool, merge: bool) -> None:
     """Print a lab's kubeconfig.
 
     Your own kubeconfig (the first file of KUBECONFIG, else ~/.kube/config) is changed only with --merge. Its current
@@ -82,7 +82,7 @@ def node_group() -> None:
 @node_group.command("shell")
 @lab_options
 @click.pass_context
-def shell_command(context: click.Context, *, name: str, backend: str) -> None:
+def shell_command(context: click.Context, *, name: str, backend: str | None) -> None:
     """Open a shell as root of the node.
 
     /etc/kubernetes is the lab's own: a change of /etc/kubernetes/manifests/kube-apiserver.yaml takes effect at once.
@@ -95,7 +95,7 @@ def shell_command(context: click.Context, *, name: str, backend: str) -> None:
 @lab_options
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- COMMAND [ARGUMENTS]...")
 @click.pass_context
-def exec_command(context: click.Context, *, name: str, backend: str, command: tuple[str, ...]) -> None:
+def exec_command(context: click.Context, *, name: str, backend: str | None, command: tuple[str, ...]) -> None:
     """Run a command as root of the node.
 
     It has this terminal or these pipes as its own, and its exit code is the command's.

@@ -43,12 +43,11 @@ long_name_option = click.option(
 
 backend_option = click.option(
     "--backend",
-    default=backends.DEFAULT_BACKEND,
     envvar=BACKEND_VARIABLE,
-    show_default=True,
     show_envvar=True,
     metavar="BACKEND",
-    help="What the lab runs on.",
+    help=f"What the lab runs on: {', '.join(backends.BACKENDS)}.  [default: what it was made on, or "
+    f"{backends.DEFAULT_BACKEND}]",
 )
 bin_dir_option = click.option(
     "--bin-dir",
@@ -64,7 +63,7 @@ def lab_options(command: Command) -> Command:
     return name_option(backend_option(command))
 
 
-def find_lab(name: str, backend: str, *, bin_dir: Path | None = None, config: Path | None = None) -> Cluster:
+def find_lab(name: str, backend: str | None, *, bin_dir: Path | None = None, config: Path | None = None) -> Cluster:
     """The lab that the options name, whether it runs or not.
 
     Raises:

@@ -73,7 +73,7 @@ def requested_state(*, key: str | None, policy: str | None, addons: tuple[str, .
 def up_command(
     *,
     name: str,
-    backend: str,
+    backend: str | None,
     key: str | None,
     addons: tuple[str, ...],
     policy: str | None,
@@ -135,18 +135,17 @@ def _what_now(name: str) -> str:
 @click.command("down")
 @lab_options
 @click.option("--all", "every", is_flag=True, help="All labs of this user.")
-def down_command(*, name: str, backend: str, every: bool) -> None:
+def down_command(*, name: str, backend: str | None, every: bool) -> None:
     """Stop a lab and remove its files.
 
-    A lab that is already gone is no error.
+    A lab that is already gone is no error. --all takes every backend's labs, and what a killed run left in Docker.
     """
-    names = backends.list_labs(LabPaths.from_environment()) if every else (name,)
-    if not names:
-        click.echo("there is no lab")
+    paths = LabPaths.from_environment()
+    names = backends.list_labs(paths) if every else (name,)
     problems = {}
     for each in names:
         try:
-            find_lab(each, backend).down()
+            find_lab(each, None if every else backend).down()
             end_attempt(each)
         except LabError as error:
             if not every:
@@ -154,6 +153,11 @@ def down_command(*, name: str, backend: str, every: bool) -> None:
             problems[each] = str(error)
         else:
             click.echo(f"{each} is gone")
+    left_over = backends.remove_left_over(paths) if every else ()
+    for each in left_over:
+        click.echo(f"{each}, what was left of it in Docker, is gone")
+    if not names and not left_over:
+        click.echo("there is no lab")
     if problems:
         raise LabError(
             "labs-left",
@@ -166,7 +170,7 @@ def down_command(*, name: str, backend: str, every: bool) -> None:
 @click.command("reset")
 @lab_options
 @click.option("--state", "key", metavar="KEY", help="Start state by its key.  [default: the one that it was set to]")
-def reset_command(*, name: str, backend: str, key: str | None) -> None:
+def reset_command(*, name: str, backend: str | None, key: str | None) -> None:
     """Put a start state back in seconds.
 
     Everything done to the lab since is undone: objects, manifests and files of the node. It returns when the

@@ -66,7 +66,7 @@ class LogFile:
 def logs_command(
     *,
     name: str,
-    backend: str,
+    backend: str | None,
     tail: int | None,
     all_runs: bool,
     timestamps: bool,

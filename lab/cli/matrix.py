@@ -54,7 +54,7 @@ def matrix_command(
     context: click.Context,
     *,
     name: str,
-    backend: str,
+    backend: str | None,
     points: tuple[str, ...],
     kinds: tuple[str, ...],
     workers: int | None,

@@ -45,7 +45,7 @@ _yes_option = click.option("--yes", is_flag=True, help="Do not ask first.")
 def start_command(
     *,
     name: str,
-    backend: str,
+    backend: str | None,
     root: Path | None,
     bin_dir: Path | None,
     no_shell: bool,
@@ -78,7 +78,7 @@ def start_command(
 
 @click.command("task")
 @lab_options
-def task_command(*, name: str, backend: str) -> None:
+def task_command(*, name: str, backend: str | None) -> None:
     """Show the task that was started, and the time used."""
     del backend  # the task is known without the lab
     _, attempt, scenario = _under_way(name)
@@ -98,7 +98,7 @@ def task_command(*, name: str, backend: str) -> None:
 )
 @json_option
 @click.pass_context
-def check_command(context: click.Context, *, name: str, backend: str, patience_s: float, as_json: bool) -> None:
+def check_command(context: click.Context, *, name: str, backend: str | None, patience_s: float, as_json: bool) -> None:
     """Grade what was done so far.
 
     It looks at what the cluster does: each check brings points, and one that fails says what was expected and what was
@@ -124,7 +124,7 @@ def check_command(context: click.Context, *, name: str, backend: str, patience_s
 
 @click.command("hint")
 @lab_options
-def hint_command(*, name: str, backend: str) -> None:
+def hint_command(*, name: str, backend: str | None) -> None:
     """Give the next hint.
 
     Hints are counted. When there is no further one, all are shown.
@@ -139,7 +139,7 @@ def hint_command(*, name: str, backend: str) -> None:
 @click.command("solution")
 @lab_options
 @_yes_option
-def solution_command(*, name: str, backend: str, yes: bool) -> None:
+def solution_command(*, name: str, backend: str | None, yes: bool) -> None:
     """Show the solution of the scenario that was started.
 
     It asks first; that the solution was shown is noted.

@@ -70,7 +70,7 @@ def run_command(
     context: click.Context,
     *,
     name: str,
-    backend: str,
+    backend: str | None,
     every: bool,
     no_mistakes: bool,
     workers: int | None,

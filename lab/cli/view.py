@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from lab.cli.labs import backend_option, command_line, find_lab, json_option, lab_options
+from lab.cli.labs import command_line, find_lab, json_option, lab_options
 from lab.cli.output import facts, megabytes, phase_word, shortened, table, terminal_width
 from lab.cluster import backends
 from lab.errors import EXIT_FAILED, LabError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @lab_options
 @json_option
 @click.pass_context
-def status_command(context: click.Context, *, name: str, backend: str, as_json: bool) -> None:
+def status_command(context: click.Context, *, name: str, backend: str | None, as_json: bool) -> None:
     """Show a lab as it is now.
 
     Memory is the proportional set size (PSS): what several processes share is counted once. The exit code is 0 when
@@ -41,20 +41,20 @@ def status_command(context: click.Context, *, name: str, backend: str, as_json: 
 
 
 @click.command("list")
-@backend_option
 @json_option
-def list_command(*, backend: str, as_json: bool) -> None:
+def list_command(*, as_json: bool) -> None:
     """List the labs of this user.
 
     A lab whose state cannot be read is listed as unreadable, and the reason is told.
     """
-    statuses, problems = _read_all(backends.list_labs(LabPaths.from_environment()), backend)
+    paths = LabPaths.from_environment()
+    statuses, problems = _read_all(backends.list_labs(paths))
     if as_json:
         unreadable = [{"name": name, "phase": "unreadable", "problem": why} for name, why in problems.items()]
         click.echo(json.dumps([*map(status_as_json, statuses), *unreadable], indent=2))
         return
     rows = [_row(status) for status in statuses]
-    rows += [(name, backend, "unreadable", "-", "-", "-") for name in problems]
+    rows += [(name, backends.backend_of(name, paths) or "-", "unreadable", "-", "-", "-") for name in problems]
     if not rows:
         click.echo("there is no lab; 'lab up' makes one", err=True)
         return
@@ -125,11 +125,11 @@ def _notes(notes: Sequence[str]) -> list[str]:
     return ["", *(click.style("note", fg="yellow", bold=True) + f": {note}" for note in notes)] if notes else []
 
 
-def _read_all(names: Iterable[str], backend: str) -> tuple[list[ClusterStatus], dict[str, str]]:
+def _read_all(names: Iterable[str]) -> tuple[list[ClusterStatus], dict[str, str]]:
     statuses, problems = [], {}
     for name in names:
         try:
-            statuses.append(find_lab(name, backend).status())
+            statuses.append(find_lab(name, None).status())
         except LabError as error:
             problems[name] = error.message
     return statuses, problems

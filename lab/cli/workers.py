@@ -26,7 +26,7 @@ def is_named(context: click.Context) -> bool:
 
 
 def labs_for(
-    context: click.Context, *, name: str, backend: str, bin_dir: Path | None, workers: int | None, tasks: int
+    context: click.Context, *, name: str, backend: str | None, bin_dir: Path | None, workers: int | None, tasks: int
 ) -> tuple[Cluster, ...]:
     """The labs to work in: the one that was named, or one of the command's own for each worker.
 

@@ -1,4 +1,4 @@
-"""What every backend has in common about the directory of a lab: which names there can be, and one command at a time."""
+"""What every backend has in common about a lab's directory: which names there can be, and one command at a time."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ def test_list_tells_a_lab_that_cannot_be_read_and_shows_the_others(
 
     assert [line.split()[:3] for line in result.stdout.splitlines()[1:]] == [
         ["one", "embedded", "running"],
-        ["two", "embedded", "unreadable"],
+        ["two", "-", "unreadable"],
     ]
     assert result.stderr == "two: its lab.json is damaged\n"
     assert json.loads(run("list", "--json").stdout)[1] == {

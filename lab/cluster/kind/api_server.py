@@ -1,0 +1,221 @@
+"""What the API server's manifest asks for on a kind node, what runs, and why it does not run when it does not.
+
+The kubelet cannot be asked while the API server is away, because it has the API server say who may ask. So the node is
+looked at: the manifest, the process and its start, the container's log, what the kubelet has logged.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import yaml
+
+from lab.cluster.component_log import error_in
+from lab.cluster.protocol import ApiServerStatus
+from lab.errors import LabError
+
+if TYPE_CHECKING:
+    from lab.cluster.kind.engine import Engine
+
+SETTLED_S = 4.0
+"""So long after the manifest was written, the kubelet has noticed: it watches the directory."""
+
+_LOOK = r"""
+manifest=/etc/kubernetes/manifests/kube-apiserver.yaml
+echo "now $(date +%s.%N)"
+if [ -e "$manifest" ]; then
+  echo "written $(stat -c %.Y "$manifest")"
+  echo "manifest $(base64 -w0 < "$manifest")"
+fi
+for comm in $(grep -lxE 'kube-apiserver|kube-controller|kube-scheduler|etcd' /proc/[0-9]*/comm 2>/dev/null); do
+  process=${comm%/comm}
+  line=$(base64 -w0 < "$process/cmdline" 2>/dev/null)
+  began=$(cut -d' ' -f22 "$process/stat" 2>/dev/null)
+  [ -z "$line" ] || echo "process ${process#/proc/} ${began:-0} $line"
+done
+echo "boot $(grep '^btime' /proc/stat | cut -d' ' -f2) $(getconf CLK_TCK)"
+newest=$(ls -1t /var/log/pods/kube-system_kube-apiserver-*/kube-apiserver/*.log 2>/dev/null | head -1)
+if [ -n "$newest" ]; then
+  echo "log ${newest##*/} $(stat -c %.Y "$newest") $(tail -c 65536 "$newest" | base64 -w0)"
+fi
+"""
+_KUBELET_ERRORS = r"""
+journalctl -u kubelet --no-pager -o cat --since "@$1" 2>/dev/null | grep -E '^E[0-9]' | grep -F kube-apiserver | tail -5
+"""
+_ERROR = re.compile(r'err="(?P<text>(?:[^"\\]|\\.)*)"')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Process:
+    """A process of the control plane.
+
+    Attributes:
+        pid: as the node sees it.
+        argv: its command line.
+        began_s: when it was started, in seconds since the epoch.
+    """
+
+    pid: int
+    argv: tuple[str, ...]
+    began_s: float
+
+    @property
+    def name(self) -> str:
+        """The program's name."""
+        return self.argv[0].rsplit("/", 1)[-1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """What was seen on the node; times are the node's, in seconds since the epoch.
+
+    Attributes:
+        now_s: when.
+        manifest: the API server's manifest; None when there is none.
+        written_s: when it was written.
+        processes: the control plane's.
+        log: the tail of the API server's newest log.
+        logged_s: when that was last written to.
+        restarts: how often its container has been started again.
+        kubelet_errors: what the kubelet has to say about it since the manifest was written.
+    """
+
+    now_s: float
+    manifest: bytes | None = None
+    written_s: float = 0.0
+    processes: tuple[Process, ...] = ()
+    log: str = ""
+    logged_s: float = 0.0
+    restarts: int = 0
+    kubelet_errors: tuple[str, ...] = field(default=())
+
+    @property
+    def api_servers(self) -> tuple[Process, ...]:
+        """The API server's processes: two for a moment while one takes the other's place."""
+        return tuple(process for process in self.processes if process.name == "kube-apiserver")
+
+
+def look(engine: Engine, node: str) -> Sight:
+    """Look at a node.
+
+    Raises:
+        LabError: the node cannot be entered.
+    """
+    result = engine.run(node, ("sh", "-c", _LOOK))
+    sight = parse(result.stdout)
+    if sight.manifest is None or sight.api_servers:
+        return sight
+    journal = engine.run(node, ("sh", "-c", _KUBELET_ERRORS, "sh", f"{sight.written_s:.0f}")).stdout
+    return parse(result.stdout, kubelet_errors=tuple(journal.splitlines()))
+
+
+def parse(text: str, *, kubelet_errors: tuple[str, ...] = ()) -> Sight:
+    """Read what the look at a node has printed."""
+    found: dict[str, str] = {}
+    lines: list[tuple[int, int, tuple[str, ...]]] = []
+    for line in text.splitlines():
+        word, _, rest = line.partition(" ")
+        if word == "process":
+            pid, ticks, command = rest.split(" ")
+            lines.append((int(pid), int(ticks), _argv(command)))
+        else:
+            found[word] = rest
+    if "now" not in found or "boot" not in found:
+        raise LabError(
+            "node-unreadable",
+            "the node could not be looked at",
+            hint="see whether it has a shell and coreutils: lab node shell",
+            context={"output": text[-500:]},
+        )
+    boot_s, ticks_per_s = (float(number) for number in found["boot"].split())
+    name, logged_s, log = (found.get("log") or "0.log 0 ").split(" ")
+    return Sight(
+        now_s=float(found["now"]),
+        manifest=base64.b64decode(found["manifest"]) if "manifest" in found else None,
+        written_s=float(found.get("written", 0)),
+        processes=tuple(
+            Process(pid=pid, argv=argv, began_s=boot_s + ticks / ticks_per_s) for pid, ticks, argv in lines if argv
+        ),
+        log=base64.b64decode(log).decode(errors="replace"),
+        logged_s=float(logged_s),
+        restarts=int(name.removesuffix(".log")) if name.removesuffix(".log").isdigit() else 0,
+        kubelet_errors=kubelet_errors,
+    )
+
+
+def describe(sight: Sight, *, answers: bool) -> ApiServerStatus:
+    """The API server as it is now.
+
+    Args:
+        sight: what was seen on the node.
+        answers: whether it calls itself ready at this moment.
+    """
+    if sight.manifest is None:
+        return ApiServerStatus(state="absent")
+    if sight.api_servers:
+        newest = max(sight.api_servers, key=lambda process: process.began_s)
+        flags = newest.argv[1:]
+        runs = answers and len(sight.api_servers) == 1 and _is_settled(sight, newest)
+        # A program that ends again and again is shown with what it ended of, also while it tries once more.
+        error = "" if runs or not sight.restarts else _logged_error(sight)
+        return ApiServerStatus(
+            state="running" if runs else "starting", flags=flags, error=error, restarts=sight.restarts
+        )
+    error = _logged_error(sight)
+    if error:
+        return ApiServerStatus(state="failed", error=error, restarts=sight.restarts)
+    if sight.kubelet_errors and sight.now_s - sight.written_s > SETTLED_S:
+        return ApiServerStatus(state="failed", error=_kubelet_error(sight.kubelet_errors[-1]), restarts=1)
+    return ApiServerStatus(state="starting", restarts=sight.restarts)
+
+
+def outlived(sight: Sight) -> tuple[int, ...]:
+    """The processes that run under a manifest of before, and that the kubelet is about to end.
+
+    It gives them half a minute to say goodbye to their clients, which a lab does not need.
+    """
+    if sight.manifest is None:
+        return tuple(process.pid for process in sight.api_servers)
+    wanted = asked_for(sight.manifest)
+    return tuple(
+        process.pid
+        for process in sight.api_servers
+        if process.began_s + 1 < sight.written_s and (wanted is None or process.argv != wanted)
+    )
+
+
+def asked_for(manifest: bytes) -> tuple[str, ...] | None:
+    """The command line that a manifest asks for; None when it is no Pod."""
+    try:
+        pod = yaml.safe_load(manifest)
+        container = pod["spec"]["containers"][0]
+        return (*container.get("command", ()), *container.get("args", ()))
+    except (yaml.YAMLError, TypeError, KeyError, IndexError):
+        return None
+
+
+def _is_settled(sight: Sight, process: Process) -> bool:
+    """Whether a process is that of the manifest as it is now."""
+    if process.argv != asked_for(sight.manifest or b""):
+        return False
+    # The start is known to a hundredth of a second, and the boot time to a second.
+    return process.began_s + 1 >= sight.written_s or sight.now_s - sight.written_s > SETTLED_S
+
+
+def _logged_error(sight: Sight) -> str:
+    """What its newest run ended with, unless that was one of an earlier manifest."""
+    return error_in(sight.log) if sight.logged_s + 1 >= sight.written_s else ""
+
+
+def _kubelet_error(line: str) -> str:
+    match = _ERROR.search(line)
+    return json.loads(f'"{match["text"]}"') if match else line
+
+
+def _argv(encoded: str) -> tuple[str, ...]:
+    words = base64.b64decode(encoded).decode(errors="replace").split("\0")
+    return tuple(words[:-1])

@@ -1,0 +1,167 @@
+"""Has kind make a cluster, and finds out why when it does not: at once where the API server says so itself.
+
+kind is told to keep the node of a failed creation. An API server that ends again and again with the same words is not
+waited for: kubeadm would, for four minutes, and then say only that it did not come up.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lab.cluster.component_log import error_in
+from lab.cluster.kind import api_server, diagnosis
+from lab.errors import LabError, WaitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from lab.cluster.kind.engine import Engine
+
+CREATION_S = 420.0
+"""kubeadm itself gives up after four minutes; before that the node boots."""
+_LOOK_EVERY_S = 2.0
+_POLL_S = 0.2
+_STOP_S = 5.0
+_RESTARTS_WITH_CAUSE = 1
+_RESTARTS_WITHOUT = 4
+"""So often an API server may be started again: while etcd starts it may fail for a moment."""
+_COMPONENT_LOGS = r"""
+for log in $(ls -1t /var/log/pods/kube-system_$1-*/$1/*.log 2>/dev/null | head -2); do tail -c 20000 "$log"; done
+"""
+_JOURNAL = "journalctl -u kubelet --no-pager -o cat | grep -F kube-apiserver | tail -200"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What kind is asked for.
+
+    Attributes:
+        program: kind's.
+        cluster: the cluster's name.
+        config: its configuration; kind runs in that file's directory, against which relative paths are taken.
+        kubeconfig: where kind writes the administrator's kubeconfig.
+        network: the Docker network that its nodes join.
+        image: the node image.
+        log: where kind's own words go.
+    """
+
+    program: Path
+    cluster: str
+    config: Path
+    kubeconfig: Path
+    network: str
+    image: str
+    log: Path
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """The command line."""
+        return (
+            str(self.program), "create", "cluster", "--retain",
+            "--name", self.cluster, "--config", str(self.config), "--kubeconfig", str(self.kubeconfig),
+            "--image", self.image,
+        )  # fmt: skip
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Its environment: the user's, without kind's own settings."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("KIND_")}
+        return kept | {"KIND_EXPERIMENTAL_DOCKER_NETWORK": self.network}
+
+
+def create(order: Order, engine: Engine, *, progress: Callable[[str], None]) -> None:
+    """Make the cluster.
+
+    Raises:
+        LabError: it could not be made: the cause, and what to do about it. The node is still there.
+    """
+    order.log.parent.mkdir(parents=True, exist_ok=True)
+    with order.log.open("wb") as log:
+        kind = subprocess.Popen(
+            order.argv, cwd=order.config.parent, env=order.environment,
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0,
+        )  # fmt: skip
+    try:
+        _follow(kind, order, engine, progress)
+    finally:
+        _stop(kind)
+    if kind.returncode != 0:
+        raise diagnosis.explain(sources(order, engine))
+
+
+def sources(order: Order, engine: Engine) -> Sequence[tuple[str, str]]:
+    """What has been logged, the log that is nearest to the cause first."""
+    found: list[tuple[str, str]] = []
+    node = engine.node_id(order.cluster)
+    if node is not None:
+        for component in ("kube-apiserver", "etcd"):
+            text = engine.run(node, ("sh", "-c", _COMPONENT_LOGS, "sh", component)).stdout
+            # The last words of each run come first: what a program ended with is the fatal line.
+            found.append((component, "\n".join(filter(None, (error_in(text), text)))))
+        found.append(("kubelet", engine.run(node, ("sh", "-c", _JOURNAL)).stdout))
+    found.append(("kind", order.log.read_text(errors="replace")))
+    if node is not None:
+        found.append(("node", engine.output(node)))
+    return found
+
+
+def _follow(kind: subprocess.Popen[bytes], order: Order, engine: Engine, progress: Callable[[str], None]) -> None:
+    """Tell kind's steps, and look at the API server, until kind ends."""
+    began_s = looked_s = time.monotonic()
+    told = 0
+    while kind.poll() is None:
+        time.sleep(_POLL_S)
+        told = _tell(order.log, told, progress)
+        now_s = time.monotonic()
+        if now_s - looked_s > _LOOK_EVERY_S:
+            looked_s = now_s
+            _raise_if_hopeless(order, engine)
+        if now_s - began_s > CREATION_S:
+            raise WaitError(
+                what="kind to make the cluster",
+                timeout_s=CREATION_S,
+                last_seen=order.log.read_text(errors="replace")[-500:].strip(),
+                hint="see the logs that were kept; the machine may be overloaded",
+            )
+    _tell(order.log, told, progress)
+
+
+def _raise_if_hopeless(order: Order, engine: Engine) -> None:
+    node = engine.node_id(order.cluster)
+    if node is None:
+        return
+    try:
+        sight = api_server.look(engine, node)
+    except LabError:
+        return  # the node has just begun to boot, or ends: kind says more about that
+    error = error_in(sight.log)
+    if not error or sight.api_servers:
+        return
+    enough = _RESTARTS_WITH_CAUSE if diagnosis.find(error) else _RESTARTS_WITHOUT
+    if sight.restarts >= enough:
+        raise diagnosis.explain([("kube-apiserver", error), ("kind", order.log.read_text(errors="replace"))])
+
+
+def _tell(log: Path, told: int, progress: Callable[[str], None]) -> int:
+    """Tell the steps that kind has begun since; returns how many were told."""
+    begun = [line for line in log.read_text(errors="replace").splitlines() if line.startswith(" • ")]
+    for line in begun[told:]:
+        words = "".join(letter for letter in line[3:] if letter.isascii()).replace("...", "")
+        progress(f"kind: {' '.join(words.split())}")
+    return len(begun)
+
+
+def _stop(kind: subprocess.Popen[bytes]) -> None:
+    if kind.poll() is not None:
+        return
+    kind.terminate()
+    try:
+        kind.wait(_STOP_S)
+    except subprocess.TimeoutExpired:
+        kind.kill()
+        kind.wait()

@@ -1,0 +1,73 @@
+"""The cluster definition as kind is given it: the file as it stands, and what the lab needs on the node beside it.
+
+Nothing of the definition is changed. Added are mounts (the lab's own files, the node's pki) and one patch for the
+kubelet, which lets a container that has ended be started again a second later instead of after minutes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from lab.errors import InputError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from lab.cluster.kind.node_services import NodeMount
+
+OVERLAY_VARIABLE = "LAB_KIND_OVERLAY"
+"""Names a file with what this machine needs of every kind cluster, such as patches for an old version of cgroups."""
+
+_ADDED = ("nodes", "kubeadmConfigPatches", "containerdConfigPatches")
+_KUBELET_PATCH = """\
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+crashLoopBackOff:
+  maxContainerRestartPeriod: 1s
+"""
+
+
+def render(text: str, *, mounts: Iterable[NodeMount], overlay: str = "", has_own_network: bool = False) -> str:
+    """The configuration that kind is given.
+
+    Args:
+        text: the cluster definition, which has been read and found right.
+        mounts: what the lab puts on the control plane; a path that the definition mounts itself is left to it.
+        overlay: a part of a kind configuration that this machine needs: what its lists hold is added.
+        has_own_network: the node image connects Pods itself; it does not hold kind's own network plugin.
+
+    Raises:
+        InputError: ``kind-overlay``: the overlay is no mapping, or has keys that cannot be added.
+    """
+    document: dict[str, Any] = yaml.safe_load(text)
+    added = _read_overlay(overlay)
+    nodes: list[dict[str, Any]] = document.get("nodes") or [{"role": "control-plane"}]
+    node = next(node for node in nodes if node.get("role", "control-plane") == "control-plane")
+    asked_for: list[dict[str, Any]] = node.get("extraMounts") or []
+    taken = {mount["containerPath"] for mount in asked_for}
+    own = [
+        {"hostPath": mount.host_path, "containerPath": mount.container_path, "readOnly": mount.read_only}
+        for mount in mounts
+        if mount.container_path not in taken
+    ]
+    node["extraMounts"] = asked_for + own + [mount for one in added["nodes"] for mount in one.get("extraMounts") or []]
+    document["nodes"] = nodes
+    for key, ours in (("kubeadmConfigPatches", [_KUBELET_PATCH]), ("containerdConfigPatches", [])):
+        if patches := [*(document.get(key) or []), *ours, *added[key]]:
+            document[key] = patches
+    if has_own_network:
+        document["networking"] = {**(document.get("networking") or {}), "disableDefaultCNI": True}
+    return yaml.safe_dump(document, sort_keys=False)
+
+
+def _read_overlay(text: str) -> dict[str, list[Any]]:
+    document = yaml.safe_load(text) or {}
+    if not isinstance(document, dict) or not set(document) <= set(_ADDED):
+        raise InputError(
+            "kind-overlay",
+            f"the file that {OVERLAY_VARIABLE} names is no part of a kind configuration that can be added",
+            hint=f"write lists under {', '.join(_ADDED)}; what replaces something belongs into the definition",
+        )
+    return {key: document.get(key) or [] for key in _ADDED}

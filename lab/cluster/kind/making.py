@@ -1,0 +1,116 @@
+"""Makes the directory of a new lab on kind: boot files, what runs on the node, and the order that kind is given."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.admission.boot import write_boot_files
+from lab.cluster.definition import check_host_paths, read_cluster_definition
+from lab.cluster.embedded.making import project_definition
+from lab.cluster.kind import node_services
+from lab.cluster.kind.creation import Order
+from lab.cluster.kind.definition import OVERLAY_VARIABLE, render
+from lab.cluster.kind.layout import KindSettings
+from lab.components import KUBERNETES_VERSION, Components
+from lab.errors import InputError
+from lab.images.workloads import WorkloadImages
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from lab.cluster.definition import ClusterDefinition
+    from lab.cluster.kind.api_server import Sight
+    from lab.cluster.kind.engine import Engine
+    from lab.cluster.kind.layout import KindLayout
+    from lab.paths import LabPaths
+
+OWN_NODE_IMAGE = f"localhost/k8s-supply-chain-lab/node:v{KUBERNETES_VERSION}"
+"""What ``lab node-image build`` makes."""
+_MOUNT_POINTS = 'for pid in "$@"; do echo "$pid $(cut -d" " -f5 "/proc/$pid/mountinfo" | tr "\\n" " ")"; done'
+
+
+def prepare(
+    layout: KindLayout,
+    *,
+    name: str,
+    cluster: str,
+    paths: LabPaths,
+    bin_dir: Path | None,
+    definition: Path | None,
+    engine: Engine,
+    progress: Callable[[str], None],
+) -> Order:
+    """Make everything that kind needs; nothing runs yet.
+
+    Raises:
+        InputError: the definition is wrong, or a host path that it mounts is not there.
+        LabError: a program or an image cannot be had.
+    """
+    definition_path = definition or project_definition()
+    read = read_cluster_definition(definition_path)
+    components = Components(paths, bin_dir=bin_dir, progress=progress)
+    programs = components.ensure("kind", *node_services.PROGRAMS)
+    images = WorkloadImages(paths, bin_dir=bin_dir, progress=progress).storage()
+    layout.root.mkdir(parents=True, exist_ok=True)
+    settings = KindSettings(
+        name=name,
+        cluster=cluster,
+        state="",
+        definition=str(definition_path.resolve()),
+        image=choose_image(read, engine),
+        gatekeeper_manifest=str(components.gatekeeper_manifest()),
+    )
+    settings.save(layout.settings_file)
+    write_boot_files(layout.root)
+    check_host_paths(read, layout.root)
+    node_services.write_files(layout.root)
+    layout.kind_config.write_text(
+        render(
+            definition_path.read_text(),
+            mounts=node_services.mounts(programs, images),
+            overlay=_overlay(),
+            has_own_network=settings.image == OWN_NODE_IMAGE,
+        )
+    )
+    return Order(
+        program=programs["kind"],
+        cluster=cluster,
+        config=layout.kind_config,
+        kubeconfig=layout.kubeconfig,
+        network=engine.make_network(cluster),
+        image=settings.image,
+        log=layout.kind_log,
+    )
+
+
+def _overlay() -> str:
+    named = os.environ.get(OVERLAY_VARIABLE)
+    if not named:
+        return ""
+    try:
+        return Path(named).read_text()
+    except OSError as error:
+        raise InputError(
+            "kind-overlay", f"{OVERLAY_VARIABLE} names a file that cannot be read: {error}", hint="mend the path"
+        ) from error
+
+
+def choose_image(definition: ClusterDefinition, engine: Engine) -> str:
+    """The definition's node image, unless Docker lacks it and has the one that the lab makes itself."""
+    wanted = definition.node_image
+    if engine.image_id(wanted) is None and engine.image_id(OWN_NODE_IMAGE) is not None:
+        return OWN_NODE_IMAGE
+    return wanted
+
+
+def container_mounts(engine: Engine, node: str, sight: Sight) -> dict[str, list[str]]:
+    """Component to the mount points that its process sees."""
+    by_pid = {str(process.pid): process.name for process in sight.processes}
+    result = engine.run(node, ("sh", "-c", _MOUNT_POINTS, "sh", *by_pid))
+    found: dict[str, list[str]] = {}
+    for line in result.stdout.splitlines():
+        pid, *mounts = line.split()
+        found[by_pid[pid]] = mounts
+    return found

@@ -1,0 +1,88 @@
+"""The files of a node that belong to a start state: remembered when it stands, put back by a reset.
+
+A file is written only where it differs, so that the kubelet restarts no static pod whose manifest is as it was.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from lab.errors import LabError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from lab.cluster.protocol import Cluster
+
+MANIFESTS = "/etc/kubernetes/manifests"
+ADMISSION = "/etc/kubernetes/admission"
+_IN_PLACE = "/etc/hosts"
+"""Docker mounts it, so it cannot be replaced by another file."""
+_READ = r"""
+find /etc/kubernetes /etc/hosts -path /etc/kubernetes/audit -prune -o -type f -printf '%m %p\0' |
+  while IFS= read -r -d '' entry; do
+    printf '%s %s\n' "$(base64 -w0 < "${entry#* }")" "$(printf '%s' "$entry" | base64 -w0)"
+  done
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFile:
+    """A file of the node."""
+
+    content: bytes
+    mode: int
+
+
+def read(cluster: Cluster) -> dict[str, NodeFile]:
+    """Every file of the node that belongs to a state, by its path.
+
+    Raises:
+        LabError: ``node-file``.
+    """
+    result = cluster.node_exec(("bash", "-c", _READ))
+    if result.exit_code != 0:
+        raise LabError("node-file", f"the node's files cannot be read: {result.stderr.strip()}", hint="lab node shell")
+    files: dict[str, NodeFile] = {}
+    for line in result.stdout.splitlines():
+        content, _, entry = line.partition(" ")
+        mode, _, path = base64.b64decode(entry).decode().partition(" ")
+        files[path] = NodeFile(content=base64.b64decode(content), mode=int(mode, 8))
+    return files
+
+
+def save(files: dict[str, NodeFile], path: Path) -> None:
+    """Keep files for `load`; private keys are among them."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode=0o600)
+    document = {name: [file.mode, base64.b64encode(file.content).decode()] for name, file in files.items()}
+    path.write_text(json.dumps(document))
+
+
+def load(path: Path) -> dict[str, NodeFile]:
+    """What `save` kept."""
+    document = json.loads(path.read_text())
+    return {name: NodeFile(mode=mode, content=base64.b64decode(content)) for name, (mode, content) in document.items()}
+
+
+def put_back(cluster: Cluster, wanted: dict[str, NodeFile]) -> set[str]:
+    """Make the node's files the same as those; the paths that had to be changed.
+
+    Raises:
+        LabError: ``node-file``.
+    """
+    present = read(cluster)
+    extra = [path for path in present if path not in wanted]
+    if extra:
+        cluster.node_exec(("rm", "-f", "--", *extra))
+    changed = [path for path, file in wanted.items() if present.get(path) != file]
+    for path in changed:
+        file = wanted[path]
+        if path == _IN_PLACE:
+            cluster.node_exec(("sh", "-c", 'cat > "$1"', "sh", path), stdin=file.content)
+        else:
+            cluster.write_node_file(path, file.content, mode=file.mode)
+    return {*extra, *changed}

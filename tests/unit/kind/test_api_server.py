@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+
+import pytest
+
+from lab.cluster.kind.api_server import Process, Sight, asked_for, describe, outlived, parse
+from lab.errors import LabError
+
+ARGV = ("kube-apiserver", "--enable-admission-plugins=NodeRestriction", "--event-ttl=60m")
+MANIFEST = b"""\
+apiVersion: v1
+kind: Pod
+spec:
+  containers:
+    - command: [kube-apiserver, --enable-admission-plugins=NodeRestriction, --event-ttl=60m]
+"""
+RUNNING = Process(pid=700, argv=ARGV, began_s=1000.0)
+SIGHT = Sight(now_s=1100.0, manifest=MANIFEST, written_s=990.0, processes=(RUNNING,))
+CRASH = (
+    '2026-01-01T00:00:00.0Z stderr F E0101 00:00:00.0  1 run.go:72] "command failed" '
+    'err="couldn\'t init admission plugin \\"ImagePolicyWebhook\\": no config specified"'
+)
+
+
+def _b64(text: bytes) -> str:
+    return base64.b64encode(text).decode()
+
+
+def test_what_the_node_prints_is_read() -> None:
+    command = _b64(b"/usr/local/bin/kube-apiserver\0--a=b c\0")
+    sight = parse(
+        f"now 2000.5\nwritten 1990.25\nmanifest {_b64(MANIFEST)}\nprocess 17 5000 {command}\nboot 1900 100\n"
+        f"log 3.log 1995.5 {_b64(CRASH.encode())}\n"
+    )
+    assert sight.manifest == MANIFEST
+    assert (sight.now_s, sight.written_s, sight.logged_s, sight.restarts) == (2000.5, 1990.25, 1995.5, 3)
+    assert sight.api_servers == (Process(pid=17, argv=("/usr/local/bin/kube-apiserver", "--a=b c"), began_s=1950.0),)
+    assert sight.log == CRASH
+
+
+def test_a_node_without_manifest_or_log_is_read() -> None:
+    sight = parse("now 2000.5\nboot 1900 100\n")
+    assert (sight.manifest, sight.processes, sight.log) == (None, (), "")
+    assert describe(sight, answers=False).state == "absent"
+
+
+def test_a_node_that_prints_something_else_is_an_error() -> None:
+    with pytest.raises(LabError, match="could not be looked at"):
+        parse("sh: grep: not found\n")
+
+
+def test_it_runs_when_it_answers_under_the_flags_of_its_manifest() -> None:
+    status = describe(SIGHT, answers=True)
+    assert (status.state, status.flags) == ("running", ARGV[1:])
+
+
+@pytest.mark.parametrize(
+    ("sight", "answers"),
+    [
+        (SIGHT, False),
+        (replace(SIGHT, manifest=MANIFEST.replace(b"60m", b"61m")), True),
+        # Written a moment ago, and the process is of before: the kubelet may not have noticed an annotation yet.
+        (replace(SIGHT, written_s=1098.0), True),
+        # The kubelet ends one while the next has begun.
+        (replace(SIGHT, processes=(RUNNING, replace(RUNNING, pid=701, began_s=1099.0))), True),
+    ],
+    ids=["silent", "other flags", "just written", "two of them"],
+)
+def test_until_then_it_is_starting(sight: Sight, *, answers: bool) -> None:
+    assert describe(sight, answers=answers).state == "starting"
+
+
+def test_a_manifest_that_was_only_touched_changes_nothing() -> None:
+    assert describe(replace(SIGHT, written_s=1095.0), answers=True).state == "running"
+
+
+def test_one_that_ended_tells_its_own_error() -> None:
+    status = describe(replace(SIGHT, processes=(), log=CRASH, logged_s=1050.0, restarts=2), answers=False)
+    assert (status.state, status.restarts) == ("failed", 2)
+    assert status.error.endswith('"ImagePolicyWebhook": no config specified')
+
+
+def test_the_log_of_an_earlier_manifest_is_no_failure_of_this_one() -> None:
+    status = describe(replace(SIGHT, processes=(), log=CRASH, logged_s=900.0), answers=False)
+    assert (status.state, status.error) == ("starting", "")
+
+
+def test_what_the_kubelet_cannot_start_is_told_in_its_words() -> None:
+    line = 'E1121 19:00:00.0 200 file.go:187] "Could not process manifest file" err="couldn\'t parse (\\"x\\")"'
+    seen = replace(SIGHT, processes=(), kubelet_errors=(line,))
+    assert describe(seen, answers=False).error == 'couldn\'t parse ("x")'
+    assert describe(replace(seen, written_s=1098.0), answers=False).state == "starting"
+
+
+def test_only_a_process_of_an_earlier_manifest_is_hurried() -> None:
+    assert outlived(SIGHT) == ()
+    edited = replace(SIGHT, manifest=MANIFEST.replace(b"60m", b"61m"), written_s=1050.0)
+    assert outlived(edited) == (700,)
+    assert outlived(replace(edited, manifest=None)) == (700,)
+    # The same flags: it may be a touch, and then the kubelet leaves it running.
+    assert outlived(replace(SIGHT, written_s=1050.0)) == ()
+
+
+@pytest.mark.parametrize("manifest", [b"{", b"", b"- a", b"spec: {containers: []}"])
+def test_a_manifest_that_is_no_pod_asks_for_nothing(manifest: bytes) -> None:
+    assert asked_for(manifest) is None

@@ -1,0 +1,132 @@
+"""What a reset does to the objects of a cluster, against an API server that keeps them in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from typing import TYPE_CHECKING, Any
+
+from lab.cluster.embedded.api_client import ApiError
+from lab.cluster.kind import objects
+
+if TYPE_CHECKING:
+    import pytest
+
+CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
+PODS = "/api/v1/namespaces/default/pods"
+
+
+def item(name: str, **more: Any) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": "default", "uid": f"u-{name}", "resourceVersion": "1"}, **more}
+
+
+class Server:
+    """Serves ConfigMaps, Pods and Leases of one namespace."""
+
+    def __init__(self, **kinds: list[dict[str, Any]]) -> None:
+        self.kinds: dict[str, dict[str, dict[str, Any]]] = {
+            kind: {found["metadata"]["name"]: found for found in kinds.get(kind, [])}
+            for kind in ("configmaps", "pods", "leases")
+        }
+        self.log: list[str] = []
+        self.held: set[str] = set()
+        self.immutable: set[str] = set()
+
+    async def get(self, path: str) -> dict[str, Any]:
+        if path == "/apis":
+            return {"groups": []}
+        if path == "/api/v1":
+            names = {"configmaps": "ConfigMap", "pods": "Pod", "leases": "Lease"}
+            verbs = ["create", "delete", "list"]
+            return {
+                "resources": [{"name": name, "kind": kind, "verbs": verbs} for name, kind in names.items()]
+                + [{"name": "bindings", "kind": "Binding", "verbs": ["create"]}]
+            }
+        if "/namespaces/" not in path:
+            return {"items": copy.deepcopy(list(self.kinds[path.rsplit("/", 1)[1]].values()))}
+        kind, name = path.split("/")[-2:]
+        if name not in self.kinds[kind]:
+            raise self._refusal(404)
+        return copy.deepcopy(self.kinds[kind][name])
+
+    async def create(self, path: str, body: dict[str, Any]) -> None:
+        self.log.append(f"create {body['metadata']['name']}")
+        assert "uid" not in body["metadata"]
+        self.kinds[path.rsplit("/", 1)[1]][body["metadata"]["name"]] = body
+
+    async def update(self, path: str, body: dict[str, Any]) -> None:
+        kind, name = path.split("/")[-2:]
+        if name in self.immutable:
+            raise self._refusal(422)
+        self.log.append(f"update {name}")
+        self.kinds[kind][name] = body
+
+    async def delete(self, path: str, body: dict[str, Any]) -> None:
+        kind, name = path.split("/")[-2:]
+        self.log.append(f"delete {name}")
+        assert body["gracePeriodSeconds"] == 0
+        if name not in self.held:
+            self.kinds[kind].pop(name, None)
+
+    async def patch(self, path: str, body: dict[str, Any]) -> None:
+        self.log.append(f"patch {path.rsplit('/', 1)[1]} {body}")
+        self.held.discard(path.rsplit("/", 1)[1])
+
+    @staticmethod
+    def _refusal(status: int) -> ApiError:
+        return ApiError(request="", status=status, reason="", message=f"status {status}", body={})
+
+
+def read(server: Server) -> objects.Objects:
+    return asyncio.run(objects.read(server))  # type: ignore[arg-type]  # all that is asked of it
+
+
+def put_back(server: Server, wanted: objects.Objects) -> set[str]:
+    return asyncio.run(objects.put_back(server, wanted))  # type: ignore[arg-type]
+
+
+def test_what_somebody_else_makes_again_is_not_remembered() -> None:
+    owned = item("owned")
+    owned["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet"}]
+    server = Server(configmaps=[item("one")], pods=[owned, item("naked")], leases=[item("lease")])
+    found = read(server)
+    assert set(found) == {f"{CONFIGMAPS}/one", f"{PODS}/naked"}
+    assert (found[f"{PODS}/naked"]["apiVersion"], found[f"{PODS}/naked"]["kind"]) == ("v1", "Pod")
+
+
+def test_what_is_extra_goes_what_is_missing_comes_and_what_was_changed_is_put_back() -> None:
+    server = Server(configmaps=[item("kept"), item("changed", data={"a": "1"}), item("gone")])
+    wanted = read(server)
+    server.kinds["configmaps"]["changed"]["data"] = {"a": "2"}
+    del server.kinds["configmaps"]["gone"]
+    server.kinds["pods"]["extra"] = item("extra")
+    assert put_back(server, wanted) == {f"{CONFIGMAPS}/changed", f"{CONFIGMAPS}/gone", f"{PODS}/extra"}
+    assert server.log == ["delete extra", "update changed", "create gone"]
+    assert not asyncio.run(objects.differs(server, wanted))  # type: ignore[arg-type]
+
+
+def test_a_cluster_that_is_as_it_was_is_left_alone() -> None:
+    server = Server(configmaps=[item("one")])
+    wanted = read(server)
+    server.kinds["configmaps"]["one"]["metadata"] |= {"resourceVersion": "9", "generation": 3}
+    server.kinds["configmaps"]["one"]["status"] = {"seen": True}
+    assert put_back(server, wanted) == set()
+    assert server.log == []
+
+
+def test_what_cannot_be_changed_is_made_anew() -> None:
+    server = Server(pods=[item("pod", spec={"image": "a"})])
+    wanted = read(server)
+    server.kinds["pods"]["pod"]["spec"] = {"image": "b"}
+    server.immutable.add("pod")
+    put_back(server, wanted)
+    assert server.log == ["delete pod", "create pod"]
+    assert server.kinds["pods"]["pod"]["spec"] == {"image": "a"}
+
+
+def test_what_a_finalizer_holds_is_let_go_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "_FINALIZERS_S", 0.0)
+    server = Server(configmaps=[item("held")])
+    server.held.add("held")
+    put_back(server, {})
+    assert server.log == ["delete held", "patch held {'metadata': {'finalizers': None}}", "delete held"]
