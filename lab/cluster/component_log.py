@@ -17,13 +17,22 @@ def error_in(log: str) -> str:
     Args:
         log: the tail of the log (CRI format).
     """
-    lines = [match["text"] for line in log.splitlines() if (match := _LOG_LINE.match(line))]
-    for line in reversed(lines):
+    lines = _texts(log)
+    return fatal_error_in(log) or (lines[-1] if lines else "")
+
+
+def fatal_error_in(log: str) -> str:
+    """The same, but empty for a program that did not say that it fails: somebody has ended it, or it still runs."""
+    for line in reversed(_texts(log)):
         if match := _COMMAND_FAILED.search(line):
             return _unquote(match["error"])
         if line.startswith("Error: "):
             return line
-    return lines[-1] if lines else ""
+    return ""
+
+
+def _texts(log: str) -> list[str]:
+    return [match["text"] for line in log.splitlines() if (match := _LOG_LINE.match(line))]
 
 
 def _unquote(text: str) -> str:

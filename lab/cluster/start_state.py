@@ -31,7 +31,7 @@ for process in /proc/[0-9]*; do
 done
 """
 """No pkill: a small node need not have it."""
-_KUBECTL_TIMEOUT_S = 120.0
+_KUBECTL_TIMEOUT_S = 240.0
 _API_SERVER_TIMEOUT_S = 60.0
 
 
@@ -99,14 +99,14 @@ def _install_bouncer(cluster: Cluster) -> None:
     _kubectl(cluster, "create", "secret", "tls", "tls-image-bouncer-webhook", f"--cert={certificate}", f"--key={key}")
     manifest = resources.files("lab.cluster.addons").joinpath("bouncer.yaml").read_bytes()
     _kubectl(cluster, "apply", "-f", "-", stdin=manifest)
-    _kubectl(cluster, "rollout", "status", "deployment/image-bouncer-webhook", "--timeout=60s")
+    _kubectl(cluster, "rollout", "status", "deployment/image-bouncer-webhook", "--timeout=120s")
 
 
 def _install_gatekeeper(cluster: Cluster, manifest: Path) -> None:
     # Server-side, because a client-side apply would keep each CRD a second time in an annotation that is too long.
     _kubectl(cluster, "apply", "--server-side", "-f", "-", stdin=manifest.read_bytes())
     for deployment in ("gatekeeper-controller-manager", "gatekeeper-audit"):
-        _kubectl(cluster, "rollout", "status", f"deployment/{deployment}", "-n", "gatekeeper-system", "--timeout=90s")
+        _kubectl(cluster, "rollout", "status", f"deployment/{deployment}", "-n", "gatekeeper-system", "--timeout=180s")
 
 
 def _kubectl(cluster: Cluster, *arguments: str, stdin: bytes = b"") -> None:

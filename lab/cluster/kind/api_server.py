@@ -7,6 +7,7 @@ looked at: the manifest, the process and its start, the container's log, what th
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 from dataclasses import dataclass, field
@@ -14,15 +15,17 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from lab.cluster.component_log import error_in
+from lab.cluster.component_log import fatal_error_in
 from lab.cluster.protocol import ApiServerStatus
 from lab.errors import LabError
 
 if TYPE_CHECKING:
     from lab.cluster.kind.engine import Engine
 
-SETTLED_S = 4.0
-"""So long after the manifest was written, the kubelet has noticed: it watches the directory."""
+SETTLED_S = 15.0
+"""So long after the manifest was written, the kubelet has noticed, however busy the machine: it watches the files."""
+NOTICED_S = 3.0
+"""The same, where an early guess does no harm."""
 
 _LOOK = r"""
 manifest=/etc/kubernetes/manifests/kube-apiserver.yaml
@@ -37,15 +40,17 @@ for comm in $(grep -lxE 'kube-apiserver|kube-controller|kube-scheduler|etcd' /pr
   began=$(cut -d' ' -f22 "$process/stat" 2>/dev/null)
   [ -z "$line" ] || echo "process ${process#/proc/} ${began:-0} $line"
 done
-echo "boot $(grep '^btime' /proc/stat | cut -d' ' -f2) $(getconf CLK_TCK)"
+echo "uptime $(cut -d' ' -f1 /proc/uptime) $(getconf CLK_TCK)"
 newest=$(ls -1t /var/log/pods/kube-system_kube-apiserver-*/kube-apiserver/*.log 2>/dev/null | head -1)
 if [ -n "$newest" ]; then
   echo "log ${newest##*/} $(stat -c %.Y "$newest") $(tail -c 65536 "$newest" | base64 -w0)"
 fi
 """
 _KUBELET_ERRORS = r"""
-journalctl -u kubelet --no-pager -o cat --since "@$1" 2>/dev/null | grep -E '^E[0-9]' | grep -F kube-apiserver | tail -5
+journalctl -u kubelet --no-pager -o cat --since "@$1" 2>/dev/null | grep -F kube-apiserver | tail -400 |
+  grep -E 'Could not process manifest|MountVolume.SetUp failed|hostPath type check|(RunContainer|CreateContainer)[A-Z]'
 """
+"""Only what keeps it from being started: while it is away, the kubelet complains of much else."""
 _ERROR = re.compile(r'err="(?P<text>(?:[^"\\]|\\.)*)"')
 
 
@@ -57,11 +62,13 @@ class Process:
         pid: as the node sees it.
         argv: its command line.
         began_s: when it was started, in seconds since the epoch.
+        ticks: the same as the kernel counts it, which never changes.
     """
 
     pid: int
     argv: tuple[str, ...]
     began_s: float
+    ticks: int = 0
 
     @property
     def name(self) -> str:
@@ -124,21 +131,24 @@ def parse(text: str, *, kubelet_errors: tuple[str, ...] = ()) -> Sight:
             lines.append((int(pid), int(ticks), _argv(command)))
         else:
             found[word] = rest
-    if "now" not in found or "boot" not in found:
+    if "now" not in found or "uptime" not in found:
         raise LabError(
             "node-unreadable",
             "the node could not be looked at",
             hint="see whether it has a shell and coreutils: lab node shell",
             context={"output": text[-500:]},
         )
-    boot_s, ticks_per_s = (float(number) for number in found["boot"].split())
+    up_s, ticks_per_s = (float(number) for number in found["uptime"].split())
+    boot_s = float(found["now"]) - up_s
     name, logged_s, log = (found.get("log") or "0.log 0 ").split(" ")
     return Sight(
         now_s=float(found["now"]),
         manifest=base64.b64decode(found["manifest"]) if "manifest" in found else None,
         written_s=float(found.get("written", 0)),
         processes=tuple(
-            Process(pid=pid, argv=argv, began_s=boot_s + ticks / ticks_per_s) for pid, ticks, argv in lines if argv
+            Process(pid=pid, argv=argv, began_s=boot_s + ticks / ticks_per_s, ticks=ticks)
+            for pid, ticks, argv in lines
+            if argv
         ),
         log=base64.b64decode(log).decode(errors="replace"),
         logged_s=float(logged_s),
@@ -147,19 +157,20 @@ def parse(text: str, *, kubelet_errors: tuple[str, ...] = ()) -> Sight:
     )
 
 
-def describe(sight: Sight, *, answers: bool) -> ApiServerStatus:
+def describe(sight: Sight, *, answers: bool, known: str = "") -> ApiServerStatus:
     """The API server as it is now.
 
     Args:
         sight: what was seen on the node.
         answers: whether it calls itself ready at this moment.
+        known: `meaning` of the manifest that the process was started for, where that was seen; else empty.
     """
     if sight.manifest is None:
         return ApiServerStatus(state="absent")
     if sight.api_servers:
         newest = max(sight.api_servers, key=lambda process: process.began_s)
         flags = newest.argv[1:]
-        runs = answers and len(sight.api_servers) == 1 and _is_settled(sight, newest)
+        runs = answers and len(sight.api_servers) == 1 and _is_settled(sight, newest, known)
         # A program that ends again and again is shown with what it ended of, also while it tries once more.
         error = "" if runs or not sight.restarts else _logged_error(sight)
         return ApiServerStatus(
@@ -168,24 +179,38 @@ def describe(sight: Sight, *, answers: bool) -> ApiServerStatus:
     error = _logged_error(sight)
     if error:
         return ApiServerStatus(state="failed", error=error, restarts=sight.restarts)
-    if sight.kubelet_errors and sight.now_s - sight.written_s > SETTLED_S:
+    if sight.kubelet_errors and sight.now_s - sight.written_s > NOTICED_S:
         return ApiServerStatus(state="failed", error=_kubelet_error(sight.kubelet_errors[-1]), restarts=1)
     return ApiServerStatus(state="starting", restarts=sight.restarts)
 
 
-def outlived(sight: Sight) -> tuple[int, ...]:
+def outlived(sight: Sight, *, known: str = "") -> tuple[int, ...]:
     """The processes that run under a manifest of before, and that the kubelet is about to end.
 
     It gives them half a minute to say goodbye to their clients, which a lab does not need.
+
+    Args:
+        sight: what was seen on the node.
+        known: as for `describe`.
     """
-    if sight.manifest is None:
-        return tuple(process.pid for process in sight.api_servers)
+    if sight.manifest is None or sight.now_s - sight.written_s < NOTICED_S:
+        return ()
+    is_other = known != "" and known != meaning(sight.manifest)
     wanted = asked_for(sight.manifest)
     return tuple(
         process.pid
         for process in sight.api_servers
-        if process.began_s + 1 < sight.written_s and (wanted is None or process.argv != wanted)
+        if process.began_s < sight.written_s and (is_other or process.argv != wanted)
     )
+
+
+def meaning(manifest: bytes) -> str:
+    """A hash over what a manifest says: the kubelet starts another API server when that changes, and only then."""
+    try:
+        said = yaml.safe_load(manifest)
+    except yaml.YAMLError:
+        said = manifest.decode(errors="replace")
+    return hashlib.sha256(json.dumps(said, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def asked_for(manifest: bytes) -> tuple[str, ...] | None:
@@ -198,17 +223,19 @@ def asked_for(manifest: bytes) -> tuple[str, ...] | None:
         return None
 
 
-def _is_settled(sight: Sight, process: Process) -> bool:
+def _is_settled(sight: Sight, process: Process, known: str) -> bool:
     """Whether a process is that of the manifest as it is now."""
-    if process.argv != asked_for(sight.manifest or b""):
+    manifest = sight.manifest or b""
+    if process.argv != asked_for(manifest):
         return False
-    # The start is known to a hundredth of a second, and the boot time to a second.
-    return process.began_s + 1 >= sight.written_s or sight.now_s - sight.written_s > SETTLED_S
+    if process.began_s >= sight.written_s:
+        return True
+    return known == meaning(manifest) if known else sight.now_s - sight.written_s > SETTLED_S
 
 
 def _logged_error(sight: Sight) -> str:
-    """What its newest run ended with, unless that was one of an earlier manifest."""
-    return error_in(sight.log) if sight.logged_s + 1 >= sight.written_s else ""
+    """What its newest run ended with, unless that was one of an earlier manifest, or it was ended by somebody."""
+    return fatal_error_in(sight.log) if sight.logged_s >= sight.written_s else ""
 
 
 def _kubelet_error(line: str) -> str:

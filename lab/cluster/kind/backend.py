@@ -202,7 +202,8 @@ class KindCluster:
     def _restore_files(self, state: StartState) -> None:
         files = node_state.load(self._baseline(state) / "files.json")
         changed = node_state.put_back(self, files)
-        if any(path.startswith(node_state.ADMISSION) for path in changed) or self._restart_is_due():
+        # Another manifest makes the kubelet start another API server, which reads all files anew.
+        if node_state.API_SERVER_MANIFEST not in changed and self._restart_is_due():
             self._restart_api_server()
         self.wait_api_server(timeout_s=_RESET_API_SERVER_S)
 
@@ -339,9 +340,22 @@ class KindCluster:
             hurry: end an API server of an earlier manifest now, which the kubelet would give half a minute.
         """
         sight = api_server.look(self._engine, self._require_node())
+        known = self._known_meaning(sight)
         if hurry:
-            self._kill(api_server.outlived(sight))
-        return api_server.describe(sight, answers=bool(sight.api_servers) and self._answers())
+            self._kill(api_server.outlived(sight, known=known))
+        status = api_server.describe(sight, answers=bool(sight.api_servers) and self._answers(), known=known)
+        if status.state == "running" and sight.manifest is not None and not known:
+            record = {"process": _identity(sight), "meaning": api_server.meaning(sight.manifest)}
+            self._layout.api_server_file.write_text(json.dumps(record))
+        return status
+
+    def _known_meaning(self, sight: api_server.Sight) -> str:
+        """What the manifest said that the running API server was started for; empty when nobody has seen it start."""
+        try:
+            record = json.loads(self._layout.api_server_file.read_text())
+        except (FileNotFoundError, ValueError):
+            return ""
+        return str(record["meaning"]) if sight.api_servers and record["process"] == _identity(sight) else ""
 
     def _answers(self) -> bool:
         async def ready(api: ApiClient) -> str:
@@ -471,6 +485,12 @@ def _connect() -> Engine:
     from lab.cluster.kind.engine import Engine  # noqa: PLC0415 - the docker package takes a while
 
     return Engine.connect()
+
+
+def _identity(sight: api_server.Sight) -> str:
+    """Names the newest API server among all that there ever were."""
+    newest = max(sight.api_servers, key=lambda process: process.began_s)
+    return f"{newest.pid} {newest.ticks}"
 
 
 def _failed_for_good(status: ApiServerStatus, waited_s: float) -> bool:

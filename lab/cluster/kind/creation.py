@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lab.cluster.component_log import error_in
+from lab.cluster.component_log import fatal_error_in
 from lab.cluster.kind import api_server, diagnosis
 from lab.errors import LabError, WaitError
 
@@ -102,7 +102,7 @@ def sources(order: Order, engine: Engine) -> Sequence[tuple[str, str]]:
         for component in ("kube-apiserver", "etcd"):
             text = engine.run(node, ("sh", "-c", _COMPONENT_LOGS, "sh", component)).stdout
             # The last words of each run come first: what a program ended with is the fatal line.
-            found.append((component, "\n".join(filter(None, (error_in(text), text)))))
+            found.append((component, "\n".join(filter(None, (fatal_error_in(text), text)))))
         found.append(("kubelet", engine.run(node, ("sh", "-c", _JOURNAL)).stdout))
     found.append(("kind", order.log.read_text(errors="replace")))
     if node is not None:
@@ -139,7 +139,7 @@ def _raise_if_hopeless(order: Order, engine: Engine) -> None:
         sight = api_server.look(engine, node)
     except LabError:
         return  # the node has just begun to boot, or ends: kind says more about that
-    error = error_in(sight.log)
+    error = fatal_error_in(sight.log)
     if not error or sight.api_servers:
         return
     enough = _RESTARTS_WITH_CAUSE if diagnosis.find(error) else _RESTARTS_WITHOUT

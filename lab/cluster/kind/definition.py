@@ -1,7 +1,8 @@
 """The cluster definition as kind is given it: the file as it stands, and what the lab needs on the node beside it.
 
 Nothing of the definition is changed. Added are mounts (the lab's own files, the node's pki) and one patch for the
-kubelet, which lets a container that has ended be started again a second later instead of after minutes.
+kubelet: a container that has ended is started again seconds later instead of minutes, and a Secret that was changed
+reaches the Pods that mount it sooner, for which Gatekeeper waits before it is ready.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ _ADDED = ("nodes", "kubeadmConfigPatches", "containerdConfigPatches")
 _KUBELET_PATCH = """\
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
+syncFrequency: 10s
 crashLoopBackOff:
-  maxContainerRestartPeriod: 1s
+  maxContainerRestartPeriod: 3s
 """
 
 

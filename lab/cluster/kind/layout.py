@@ -57,6 +57,11 @@ class KindLayout:
         return self.logs / "kind.log"
 
     @property
+    def api_server_file(self) -> Path:
+        """Which API server process was seen running, and for which manifest."""
+        return self.root / "api-server.json"
+
+    @property
     def baselines(self) -> Path:
         """What a start state looked like when it was made: objects and files of the node."""
         return self.root / "baselines"

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from lab.cluster.protocol import Cluster
 
-MANIFESTS = "/etc/kubernetes/manifests"
+API_SERVER_MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 ADMISSION = "/etc/kubernetes/admission"
 _IN_PLACE = "/etc/hosts"
 """Docker mounts it, so it cannot be replaced by another file."""

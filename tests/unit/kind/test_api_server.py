@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from lab.cluster.kind.api_server import Process, Sight, asked_for, describe, outlived, parse
+from lab.cluster.kind.api_server import Process, Sight, asked_for, describe, meaning, outlived, parse
 from lab.errors import LabError
 
 ARGV = ("kube-apiserver", "--enable-admission-plugins=NodeRestriction", "--event-ttl=60m")
@@ -31,17 +31,19 @@ def _b64(text: bytes) -> str:
 def test_what_the_node_prints_is_read() -> None:
     command = _b64(b"/usr/local/bin/kube-apiserver\0--a=b c\0")
     sight = parse(
-        f"now 2000.5\nwritten 1990.25\nmanifest {_b64(MANIFEST)}\nprocess 17 5000 {command}\nboot 1900 100\n"
+        f"now 2000.5\nwritten 1990.25\nmanifest {_b64(MANIFEST)}\nprocess 17 5000 {command}\nuptime 100.5 100\n"
         f"log 3.log 1995.5 {_b64(CRASH.encode())}\n"
     )
     assert sight.manifest == MANIFEST
     assert (sight.now_s, sight.written_s, sight.logged_s, sight.restarts) == (2000.5, 1990.25, 1995.5, 3)
-    assert sight.api_servers == (Process(pid=17, argv=("/usr/local/bin/kube-apiserver", "--a=b c"), began_s=1950.0),)
+    assert sight.api_servers == (
+        Process(pid=17, argv=("/usr/local/bin/kube-apiserver", "--a=b c"), began_s=1950.0, ticks=5000),
+    )
     assert sight.log == CRASH
 
 
 def test_a_node_without_manifest_or_log_is_read() -> None:
-    sight = parse("now 2000.5\nboot 1900 100\n")
+    sight = parse("now 2000.5\nuptime 100.5 100\n")
     assert (sight.manifest, sight.processes, sight.log) == (None, (), "")
     assert describe(sight, answers=False).state == "absent"
 
@@ -73,7 +75,7 @@ def test_until_then_it_is_starting(sight: Sight, *, answers: bool) -> None:
 
 
 def test_a_manifest_that_was_only_touched_changes_nothing() -> None:
-    assert describe(replace(SIGHT, written_s=1095.0), answers=True).state == "running"
+    assert describe(replace(SIGHT, written_s=1080.0), answers=True).state == "running"
 
 
 def test_one_that_ended_tells_its_own_error() -> None:
@@ -98,7 +100,8 @@ def test_only_a_process_of_an_earlier_manifest_is_hurried() -> None:
     assert outlived(SIGHT) == ()
     edited = replace(SIGHT, manifest=MANIFEST.replace(b"60m", b"61m"), written_s=1050.0)
     assert outlived(edited) == (700,)
-    assert outlived(replace(edited, manifest=None)) == (700,)
+    # Written a moment ago: one that ends now would be started once more as it was.
+    assert outlived(replace(edited, written_s=1099.0)) == ()
     # The same flags: it may be a touch, and then the kubelet leaves it running.
     assert outlived(replace(SIGHT, written_s=1050.0)) == ()
 
@@ -106,3 +109,24 @@ def test_only_a_process_of_an_earlier_manifest_is_hurried() -> None:
 @pytest.mark.parametrize("manifest", [b"{", b"", b"- a", b"spec: {containers: []}"])
 def test_a_manifest_that_is_no_pod_asks_for_nothing(manifest: bytes) -> None:
     assert asked_for(manifest) is None
+
+
+def test_an_api_server_that_was_seen_to_start_is_that_of_its_manifest_at_once() -> None:
+    touched = replace(SIGHT, written_s=1099.0)
+    assert describe(touched, answers=True, known=meaning(MANIFEST)).state == "running"
+    annotated = replace(touched, manifest=MANIFEST.replace(b"kind: Pod", b"kind: Pod\nmetadata: {annotations: {a: b}}"))
+    assert describe(annotated, answers=True, known=meaning(MANIFEST)).state == "starting"
+    # However long that takes.
+    late = replace(annotated, now_s=2000.0)
+    assert describe(late, answers=True, known=meaning(MANIFEST)).state == "starting"
+    assert outlived(late, known=meaning(MANIFEST)) == (700,)
+
+
+def test_comments_mean_nothing() -> None:
+    assert meaning(MANIFEST + b"# note\n") == meaning(MANIFEST)
+
+
+def test_one_that_somebody_has_ended_is_no_failure() -> None:
+    log = "2026-01-01T00:00:00.0Z stderr F I0101 00:00:00.0  1 controller.go:1] quota admission added evaluator"
+    status = describe(replace(SIGHT, processes=(), log=log, logged_s=1050.0, restarts=2), answers=False)
+    assert (status.state, status.error) == ("starting", "")
