@@ -1,8 +1,8 @@
 """What the lab asks of a backend, so that a scenario does not know which one it runs on.
 
 `Cluster` is what every backend can do. What only some can do is a separate, optional protocol (`Snapshots`,
-`Checkpoints`, `ImageLoading`), asked for with ``isinstance``. One contract test (tests/e2e/test_cluster_contract.py)
-runs against every backend.
+`Checkpoints`, `ImageLoading`, `Guest`), asked for with ``isinstance``. One contract test
+(tests/e2e/test_cluster_contract.py) runs against every backend.
 """
 
 from __future__ import annotations
@@ -273,6 +273,40 @@ class ImageLoading(Protocol):
 
         Raises:
             LabError: one of them cannot be had.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a scenario takes up in a cluster besides objects of its own.
+
+    Attributes:
+        state: the state that it starts from.
+        installs: what it installs by itself.
+        images: the images of the lab's own that have to run.
+    """
+
+    state: StartState
+    installs: frozenset[Addon] = frozenset()
+    images: tuple[str, ...] = ()
+
+
+@runtime_checkable
+class Guest(Protocol):
+    """A backend whose cluster is somebody else's, so that not everything can be had there, and some not at once."""
+
+    def refusal(self, needs: Needs) -> str:
+        """Why a scenario cannot be held there; empty when it can. The lab need not be up; nothing is changed.
+
+        Raises:
+            LabError: the cluster cannot be asked.
+        """
+
+    def claim(self, needs: Needs) -> None:
+        """Wait until the lab has to itself what only one can have in a cluster, and give back what it needs no more.
+
+        Raises:
+            LabError: it cannot be had.
         """
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from lab.cluster.protocol import Addon, Needs
 from lab.scenario.result import PhaseKind
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
 
     from lab.cluster.protocol import Capability
     from lab.scenario.load import Scenario
@@ -63,12 +64,24 @@ class Plan:
     skip: str = ""
 
 
+def needs_of(scenario: Scenario) -> Needs:
+    """What a scenario takes up in a cluster besides objects of its own."""
+    start = scenario.document.start
+    brings_gatekeeper = any(file.component == "gatekeeper-manifest" for file in start.files)
+    return Needs(
+        state=start.state,
+        installs=frozenset({Addon.GATEKEEPER} if brings_gatekeeper else ()),
+        images=start.images,
+    )
+
+
 def plan(
     scenario: Scenario,
     *,
     backend: str,
     capabilities: Collection[Capability],
     can_reset: bool,
+    refusal: Callable[[Needs], str] | None = None,
     mode: Mode = Mode.TEST,
     mistakes: bool = True,
 ) -> Plan:
@@ -79,12 +92,15 @@ def plan(
         backend: name of the backend, for the reason of a skip.
         capabilities: what it can do.
         can_reset: whether it can put a start state back.
+        refusal: asked why its cluster, which is not its own, cannot hold the scenario; None where it is.
         mode: what for.
         mistakes: whether to make the mistakes too; each takes a reset.
     """
     missing = sorted(set(scenario.document.requires) - set(capabilities))
     if missing:
         return Plan(mode=mode, skip=f"the backend {backend} lacks {', '.join(missing)}")
+    if refusal is not None and (refused := refusal(needs_of(scenario))):
+        return Plan(mode=mode, skip=refused)
     if mode is Mode.CHECK:
         return Plan(mode=mode, phases=(Phase(kind=PhaseKind.CHECK, name="check"),))
     phases = [

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from lab.cluster.protocol import Snapshots
+from lab.cluster.protocol import Guest, Snapshots
 from lab.errors import LabError
 from lab.scenario import start
 from lab.scenario.api import Api, KubeconfigTransport
@@ -89,6 +89,7 @@ def plan_for(scenario: Scenario, cluster: Cluster, *, mode: Mode = Mode.TEST, mi
         backend=cluster.backend,
         capabilities=cluster.capabilities,
         can_reset=isinstance(cluster, Snapshots),
+        refusal=cluster.refusal if isinstance(cluster, Guest) else None,
         mode=mode,
         mistakes=mistakes,
     )

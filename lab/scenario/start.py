@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from lab.cluster.protocol import Capability, Checkpoints, ImageLoading, Snapshots
+from lab.cluster.protocol import Capability, Checkpoints, Guest, ImageLoading, Snapshots
 from lab.components import Components
 from lab.errors import LabError, WaitError
 from lab.paths import LabPaths
@@ -14,6 +14,7 @@ from lab.scenario.api import KIND_NOT_SERVED
 from lab.scenario.checks import run_wait
 from lab.scenario.compare import as_text
 from lab.scenario.evidence import POLL_S
+from lab.scenario.plan import needs_of
 from lab.scenario.settling import API_SERVER_WAIT_S, POLICIES_WAIT_S, wait_policies
 from lab.scenario.verbs import exec as exec_verb
 from lab.scenario.verbs.request import manifests_in
@@ -67,6 +68,8 @@ def make(
         LabError: it could not be made.
     """
     start = scenario.document.start
+    if isinstance(cluster, Guest):
+        cluster.claim(needs_of(scenario))
     label = f"scenario {scenario.fingerprint}"
     if not fresh and isinstance(cluster, Checkpoints) and (captures := cluster.rewind(label)) is not None:
         context = new_context()

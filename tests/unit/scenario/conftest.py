@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from lab.cluster.protocol import ApiServerStatus, Capability, ClusterStatus, ExecResult, StartState
+from lab.cluster.protocol import Addon, ApiServerStatus, Capability, ClusterStatus, ExecResult, Needs, StartState
 from lab.errors import LabError
 from lab.scenario.api import Api, Request, Response
 from lab.scenario.evidence import AUDIT_LOG, AuditLog, BouncerRecord
@@ -227,6 +227,16 @@ class FakeSnapshotCluster(FakeCluster):
     def reset(self, state: StartState, *, progress: Callable[[str], None]) -> None:
         progress("reset")
         self.actions.append(f"reset {state.key}")
+
+
+class FakeGuestCluster(FakeSnapshotCluster):
+    """One in somebody else's cluster, which has Gatekeeper of its own."""
+
+    def refusal(self, needs: Needs) -> str:
+        return "Gatekeeper is there" if Addon.GATEKEEPER in needs.state.addons | needs.installs else ""
+
+    def claim(self, needs: Needs) -> None:
+        self.actions.append(f"claim for {needs.state.key}")
 
 
 class FakeLoadingCluster(FakeSnapshotCluster):

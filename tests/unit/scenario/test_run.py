@@ -14,7 +14,7 @@ from lab.scenario.load import load
 from lab.scenario.plan import Mode, plan
 from lab.scenario.result import Outcome, PhaseKind, exit_code
 from lab.scenario.run import Event, EventKind, plan_for, run_scenario, start_scenario
-from tests.unit.scenario.conftest import FakeLoadingCluster
+from tests.unit.scenario.conftest import FakeGuestCluster, FakeLoadingCluster
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -349,6 +349,22 @@ def test_a_plan_is_made_before_anything_runs(scenario: Scenario) -> None:
     made = plan(scenario, backend="existing", capabilities=frozenset(), can_reset=False)
     assert made.phases == ()
     assert made.skip == "the backend existing lacks node-files"
+
+
+@pytest.mark.parametrize(
+    "start", ["addons: [gatekeeper]", "files: [{path: /root/g.yaml, component: gatekeeper-manifest}]"]
+)
+def test_what_somebody_elses_cluster_cannot_hold_is_skipped(write: Write, api: FakeApiServer, start: str) -> None:
+    cluster = FakeGuestCluster(api=api)
+    scenario = load(write(("  addons: [bouncer]\n", f"  {start}\n")))
+    assert plan_for(scenario, cluster).skip == "Gatekeeper is there"
+    assert cluster.actions == []
+
+
+def test_a_guest_claims_what_only_one_can_have_before_each_start_state(scenario: Scenario, api: FakeApiServer) -> None:
+    cluster = FakeGuestCluster(api=api)
+    start_scenario(scenario, cluster, progress=print, transport=api)
+    assert cluster.actions[:2] == ["claim for enforced+bouncer", "reset enforced+bouncer"]
 
 
 def test_what_is_raised_in_a_pause_ends_the_run(scenario: Scenario, lab: FakeSnapshotCluster) -> None:
