@@ -59,6 +59,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("supply-chain lab")
     group.addoption("--lab-backend", default="embedded", metavar="BACKEND", help="what labs run on (default: embedded)")
     group.addoption(
+        "--lab-kubeconfig", type=Path, metavar="FILE", help="with --lab-backend existing: the cluster to be a guest in"
+    )
+    group.addoption("--lab-context", metavar="NAME", help="context of that kubeconfig (default: its current one)")
+    group.addoption(
         "--lab-name", metavar="NAME", help="name of the lab; one that runs already is used and left running"
     )
     group.addoption("--lab-keep", action="store_true", help="leave the lab running when the session ends")
@@ -297,6 +301,8 @@ def _settings(config: pytest.Config, ledger: Path | None) -> Settings:
         name=f"{name}-{worker['workerid']}" if worker else name,
         backend=config.getoption("--lab-backend"),
         bin_dir=config.getoption("--lab-bin-dir"),
+        kubeconfig=config.getoption("--lab-kubeconfig"),
+        context=config.getoption("--lab-context"),
         keep=config.getoption("--lab-keep"),
         ledger=ledger,
     )

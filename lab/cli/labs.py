@@ -55,6 +55,15 @@ bin_dir_option = click.option(
     metavar="DIR",
     help="Directory of your own programs; what it lacks comes from the store.",
 )
+kubeconfig_option = click.option(
+    "--kubeconfig",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="With --backend existing: reaches the cluster to be a guest in.",
+)
+context_option = click.option(
+    "--context", metavar="NAME", help="Context of that kubeconfig.  [default: its current one]"
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -63,14 +72,28 @@ def lab_options(command: Command) -> Command:
     return name_option(backend_option(command))
 
 
-def find_lab(name: str, backend: str | None, *, bin_dir: Path | None = None, config: Path | None = None) -> Cluster:
+def find_lab(
+    name: str,
+    backend: str | None,
+    *,
+    bin_dir: Path | None = None,
+    config: Path | None = None,
+    kubeconfig: Path | None = None,
+    context: str | None = None,
+) -> Cluster:
     """The lab that the options name, whether it runs or not.
 
     Raises:
         InputError: there cannot be such a lab.
     """
     return backends.open_cluster(
-        name, paths=LabPaths.from_environment(), backend=backend, bin_dir=bin_dir, definition=config
+        name,
+        paths=LabPaths.from_environment(),
+        backend=backend,
+        bin_dir=bin_dir,
+        definition=config,
+        kubeconfig=kubeconfig,
+        context=context,
     )
 
 

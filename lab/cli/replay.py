@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lab.cli.labs import bin_dir_option, lab_options
+from lab.cli.labs import bin_dir_option, context_option, kubeconfig_option, lab_options
 from lab.cli.practice import end_attempt
 from lab.cli.scenarios import load_scenarios, scenarios_option
 from lab.cli.workers import is_named, labs_for, prepare_files
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @lab_options
+@kubeconfig_option
+@context_option
 @click.option("--all", "every", is_flag=True, help="All scenarios.")
 @click.option("--no-mistakes", is_flag=True, help="Replay start and solution only, which is a good deal shorter.")
 @click.option(
@@ -67,10 +69,12 @@ if TYPE_CHECKING:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.pass_context
 def run_command(
-    context: click.Context,
+    click_context: click.Context,
     *,
     name: str,
     backend: str | None,
+    kubeconfig: Path | None,
+    context: str | None,
     every: bool,
     no_mistakes: bool,
     workers: int | None,
@@ -88,19 +92,32 @@ def run_command(
     The untouched start state must not pass, the solution must, and every mistake must be found.
 
     Labs are made for the run and removed afterwards: one for each worker, and the workers take the scenarios in turn.
+    With --backend existing and --kubeconfig, the scenarios are replayed in a cluster that is there already, in
+    namespaces of their own; those that need more than such a cluster has are skipped. 'lab down --all' removes what an
+    interrupted run has left in it.
+
     With --name (or LAB_NAME) a lab of that name is used if it runs, and stays; what was done to it is lost, because
     every scenario puts its own start state back.
 
     The exit code is 0 when all passed or were skipped, 1 when any failed, 3 when any could not run.
     """
     if bool(names) == every:
-        raise click.UsageError("give the names of scenarios, or --all", ctx=context)
+        raise click.UsageError("give the names of scenarios, or --all", ctx=click_context)
     chosen = _in_order(_choose(load_scenarios(root), names), seed=seed)
     prepare_files(json_file, junit_file)
-    labs = labs_for(context, name=name, backend=backend, bin_dir=bin_dir, workers=workers, tasks=len(chosen))
+    labs = labs_for(
+        click_context,
+        name=name,
+        backend=backend,
+        bin_dir=bin_dir,
+        workers=workers,
+        tasks=len(chosen),
+        kubeconfig=kubeconfig,
+        kubeconfig_context=context,
+    )
     directory = bundles or LabPaths.from_environment().state / "bundles"
     began = time.monotonic()
-    if is_named(context):
+    if is_named(click_context):
         end_attempt(name)  # every scenario puts its own start state into the lab
     results = _replay(chosen, labs, mistakes=not no_mistakes, keep=keep, bundles=directory)
     _report(results, seed=seed, json_file=json_file, junit_file=junit_file, took_s=time.monotonic() - began)
@@ -108,7 +125,7 @@ def run_command(
 
     code = exit_code(results)
     if code != EXIT_OK:
-        context.exit(code)
+        click_context.exit(code)
 
 
 def _choose(scenarios: tuple[Scenario, ...], names: tuple[str, ...]) -> tuple[Scenario, ...]:
@@ -131,10 +148,13 @@ def _in_order(scenarios: tuple[Scenario, ...], *, seed: int | None) -> tuple[Sce
 def _replay(
     scenarios: Sequence[Scenario], labs: Sequence[Cluster], *, mistakes: bool, keep: bool, bundles: Path
 ) -> tuple[ScenarioResult, ...]:
-    """Run the scenarios, each in one of the labs."""
+    """Run the scenarios, each in one of the labs; those that are skipped need none."""
     from lab.cli.watching import watching  # noqa: PLC0415
     from lab.scenario.fleet import replay  # noqa: PLC0415
     from lab.scenario.run import plan_for, run_scenario  # noqa: PLC0415 - its libraries are heavy
+
+    plans = {scenario.name: plan_for(scenario, labs[0], mistakes=mistakes) for scenario in scenarios}
+    wanted = [scenario for scenario in scenarios if not plans[scenario.name].skip]
 
     def run(
         scenario: Scenario,
@@ -144,13 +164,22 @@ def _replay(
         on_event: Callable[[Event], None],
         pause: Callable[[float], None],
     ) -> ScenarioResult:
-        to_run = plan_for(scenario, cluster, mistakes=mistakes)
+        to_run = plans[scenario.name]
         return run_scenario(
             scenario, cluster, to_run=to_run, bundles=bundles, fresh=fresh, on_event=on_event, pause=pause
         )
 
-    with watching(several=len(labs) > 1) as watcher:
-        return replay(scenarios, labs, run=run, watch=watcher.lab, keep=keep)
+    results = {
+        scenario.name: run_scenario(scenario, labs[0], to_run=plans[scenario.name])
+        for scenario in scenarios
+        if plans[scenario.name].skip
+    }
+    used = labs[: len(wanted)]
+    if wanted:
+        with watching(several=len(used) > 1) as watcher:
+            replayed = replay(wanted, used, run=run, watch=watcher.lab, keep=keep)
+        results |= {result.name: result for result in replayed}
+    return tuple(results[scenario.name] for scenario in scenarios)
 
 
 def _report(

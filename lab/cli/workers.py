@@ -26,7 +26,15 @@ def is_named(context: click.Context) -> bool:
 
 
 def labs_for(
-    context: click.Context, *, name: str, backend: str | None, bin_dir: Path | None, workers: int | None, tasks: int
+    context: click.Context,
+    *,
+    name: str,
+    backend: str | None,
+    bin_dir: Path | None,
+    workers: int | None,
+    tasks: int,
+    kubeconfig: Path | None = None,
+    kubeconfig_context: str | None = None,
 ) -> tuple[Cluster, ...]:
     """The labs to work in: the one that was named, or one of the command's own for each worker.
 
@@ -37,10 +45,16 @@ def labs_for(
         bin_dir: a directory of the user's own programs.
         workers: how many labs; by default as many as the machine has processors for.
         tasks: how much there is to do; there are no more labs than that.
+        kubeconfig: reaches the cluster that they are guests in, if they are.
+        kubeconfig_context: one of its contexts.
 
     Raises:
         click.UsageError: several workers in one lab.
     """
+
+    def find(each: str) -> Cluster:
+        return find_lab(each, backend, bin_dir=bin_dir, kubeconfig=kubeconfig, context=kubeconfig_context)
+
     if is_named(context):
         if workers is not None and workers > 1:
             raise click.UsageError(
@@ -48,12 +62,12 @@ def labs_for(
                 "workers would undo each other's start states",
                 ctx=context,
             )
-        return (find_lab(name, backend, bin_dir=bin_dir),)
+        return (find(name),)
     wanted = workers or min(os.cpu_count() or 1, DEFAULT_WORKERS)
     count = min(wanted, tasks)
     own = f"{context.info_name}-{os.getpid()}"
     names = (own,) if count == 1 else tuple(f"{own}-{number}" for number in range(1, count + 1))
-    return tuple(find_lab(each, backend, bin_dir=bin_dir) for each in names)
+    return tuple(find(each) for each in names)
 
 
 def prepare_files(*files: Path | None) -> None:

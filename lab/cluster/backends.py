@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lab.paths import LabPaths
 
 DEFAULT_BACKEND = "embedded"
+EXISTING = "existing"
 DEFAULT_NAME = "lab"
 
 
@@ -25,8 +26,12 @@ def open_cluster(
     backend: str | None = None,
     bin_dir: Path | None = None,
     definition: Path | None = None,
+    kubeconfig: Path | None = None,
+    context: str | None = None,
 ) -> Cluster:
     """A lab by name, whether it runs or not; nothing is started or made.
+
+    A lab that is there is opened on the backend that it was made on, unless another one than the default is asked for.
 
     Args:
         name: the lab's name, a DNS label of at most 40 characters.
@@ -34,9 +39,12 @@ def open_cluster(
         backend: one of `BACKENDS`; None for the one that the lab was made on, or the default for a new one.
         bin_dir: a directory of the user's own binaries, used by `Cluster.up`.
         definition: the cluster definition, used by `Cluster.up`; None for the project's ``kind-config.yaml``.
+        kubeconfig: reaches the cluster of the backend ``existing``.
+        context: one of its contexts; None for the current one.
 
     Raises:
-        InputError: ``backend-unknown``, ``backend-differs`` or ``lab-name-invalid``.
+        InputError: ``backend-unknown``, ``backend-differs``, ``lab-name-invalid``, ``kubeconfig-unused`` or
+            ``kubeconfig-missing``.
     """
     made_on = backend_of(name, paths)
     chosen = backend or made_on or DEFAULT_BACKEND
@@ -52,7 +60,17 @@ def open_cluster(
             f"the lab {name} was made on {made_on}, not on {chosen}",
             hint="leave --backend (LAB_BACKEND) out, give the new lab another --name, or run 'lab down' first",
         )
-    return BACKENDS[chosen](name, paths, bin_dir, definition)
+    if chosen == EXISTING:
+        from lab.cluster.existing.backend import ExistingCluster  # noqa: PLC0415 - only the backend in use is loaded
+
+        return ExistingCluster(name, paths=paths, kubeconfig=kubeconfig, context=context, bin_dir=bin_dir)
+    if kubeconfig is not None or context is not None:
+        raise InputError(
+            "kubeconfig-unused",
+            f"the backend {chosen} makes its own cluster and takes no kubeconfig",
+            hint=f"give --backend {EXISTING} with it",
+        )
+    return _MADE[chosen](name, paths, bin_dir, definition)
 
 
 def backend_of(name: str, paths: LabPaths) -> str | None:
@@ -96,8 +114,9 @@ def _kind(name: str, paths: LabPaths, bin_dir: Path | None, definition: Path | N
     return KindCluster(name, paths=paths, bin_dir=bin_dir, definition=definition)
 
 
-BACKENDS: Mapping[str, Callable[[str, LabPaths, Path | None, Path | None], Cluster]] = {
+_MADE: Mapping[str, Callable[[str, LabPaths, Path | None, Path | None], Cluster]] = {
     "embedded": _embedded,
     "kind": _kind,
 }
-"""Name to what opens a lab on it."""
+"""Backends that make their own cluster: name to what opens a lab on it."""
+BACKENDS = (*_MADE, EXISTING)

@@ -52,7 +52,7 @@ def converge(cluster: Cluster, state: StartState, *, gatekeeper_manifest: str, p
         _install_bouncer(cluster)
     if Addon.GATEKEEPER in state.addons:
         progress("installing Gatekeeper")
-        _install_gatekeeper(cluster, Path(gatekeeper_manifest))
+        install_gatekeeper(cluster, Path(gatekeeper_manifest))
     if state.image_policy is not ImagePolicy.OPEN:
         progress(f"setting the image policy to {state.image_policy.value}")
         set_image_policy(cluster, state.image_policy)
@@ -102,7 +102,16 @@ def _install_bouncer(cluster: Cluster) -> None:
     _kubectl(cluster, "rollout", "status", "deployment/image-bouncer-webhook", "--timeout=120s")
 
 
-def _install_gatekeeper(cluster: Cluster, manifest: Path) -> None:
+def install_gatekeeper(cluster: Cluster, manifest: Path) -> None:
+    """Install Gatekeeper, and wait until its Pods are ready.
+
+    Args:
+        cluster: where.
+        manifest: Gatekeeper's deploy manifest on this machine.
+
+    Raises:
+        LabError: ``start-state-failed``.
+    """
     # Server-side, because a client-side apply would keep each CRD a second time in an annotation that is too long.
     _kubectl(cluster, "apply", "--server-side", "-f", "-", stdin=manifest.read_bytes())
     for deployment in ("gatekeeper-controller-manager", "gatekeeper-audit"):

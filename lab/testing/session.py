@@ -32,6 +32,8 @@ class Settings:
         name: its name, the worker's id included.
         backend: what it runs on.
         bin_dir: a directory of the user's own binaries; None for the pinned ones.
+        kubeconfig: reaches the cluster that it is a guest in, if it is.
+        context: one of its contexts; None for the current one.
         keep: whether it stays when the session ends.
         ledger: where its name is noted while it runs; None without xdist.
     """
@@ -39,6 +41,8 @@ class Settings:
     name: str
     backend: str
     bin_dir: Path | None = None
+    kubeconfig: Path | None = None
+    context: str | None = None
     keep: bool = False
     ledger: Path | None = None
 
@@ -138,7 +142,12 @@ class SessionLab:
 def open_cluster(name: str, settings: Settings) -> Cluster:
     """A lab by name, on the backend of the session; nothing is started."""
     return backends.open_cluster(
-        name, paths=LabPaths.from_environment(), backend=settings.backend, bin_dir=settings.bin_dir
+        name,
+        paths=LabPaths.from_environment(),
+        backend=settings.backend,
+        bin_dir=settings.bin_dir,
+        kubeconfig=settings.kubeconfig,
+        context=settings.context,
     )
 
 

@@ -158,6 +158,27 @@ def test_an_unknown_scenario_is_bad_input_and_makes_no_lab(run: Lab, labs: Labs,
     assert labs.opened == []
 
 
+def test_scenarios_that_are_skipped_need_no_lab(run: Lab, labs: Labs, root: Path) -> None:
+    for name in ("first", "second"):
+        file = root / "audit" / name / "scenario.yaml"
+        file.write_text(file.read_text().replace("start:", "requires: [runs-images]\nstart:"))
+    result = run("run", "first", "second", "--scenarios", str(root))
+
+    assert result.exit_code == 0
+    assert result.stdout.count("skipped: the backend embedded lacks runs-images") == 2
+    assert [call for cluster in labs.clusters.values() for call in cluster.calls] == []
+
+
+def test_the_cluster_to_be_a_guest_in_is_told_to_the_backend(run: Lab, labs: Labs, root: Path, tmp_path: Path) -> None:
+    kubeconfig = tmp_path / "theirs"
+    kubeconfig.touch()
+    options = ("--backend", "existing", "--kubeconfig", str(kubeconfig), "--context", "staging")
+    run("run", "first", "--scenarios", str(root), *options)
+
+    assert labs.opened[0]["backend"] == "existing"
+    assert (labs.opened[0]["kubeconfig"], labs.opened[0]["context"]) == (kubeconfig, "staging")
+
+
 @pytest.mark.parametrize("name", ["nowhere", "empty"])
 def test_a_directory_without_scenarios_is_bad_input(run: Lab, tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()

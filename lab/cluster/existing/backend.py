@@ -1,0 +1,459 @@
+"""The backend `existing` as commands see it: a lab that is a guest in somebody else's cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import json
+import re
+import shutil
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+from lab.cluster.existing.belongings import Belongings
+from lab.cluster.existing.gateway import ADDRESS, Gateway
+from lab.cluster.existing.overlay import Overlay
+from lab.cluster.existing.scripts import Scripts
+from lab.cluster.existing.settings import BACKEND, GuestSettings
+from lab.cluster.existing.upstream import Upstream
+from lab.cluster.protocol import (
+    Addon,
+    ApiServerStatus,
+    Capability,
+    ClusterStatus,
+    ExecResult,
+    ImagePolicy,
+    Needs,
+    StartState,
+)
+from lab.errors import InputError, LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+
+    from lab.paths import LabPaths
+
+Result = TypeVar("Result")
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
+STAND_INS = ("default", "kube-system")
+"""Namespaces that scenarios take for granted; the cluster's own of these names are not theirs."""
+_POLL_S = 0.2
+_NOTHING = StartState(image_policy=ImagePolicy.OFF)
+
+
+class ExistingCluster:
+    """A lab in somebody else's cluster; implements `Cluster`, `Snapshots` and `Guest`.
+
+    It is up only within the process that brought it up. What it has made in the cluster is found again by its label,
+    so `down` works from any other process too.
+
+    Args:
+        name: the lab's name.
+        paths: the lab's directories.
+        kubeconfig: reaches the cluster; None for a lab that is there already.
+        context: one of its contexts.
+        bin_dir: a directory of the user's own binaries.
+
+    Raises:
+        InputError: ``lab-name-invalid``; ``kubeconfig-missing``.
+    """
+
+    backend = BACKEND
+    capabilities: frozenset[Capability] = frozenset()
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        paths: LabPaths,
+        kubeconfig: Path | None = None,
+        context: str | None = None,
+        bin_dir: Path | None = None,
+    ) -> None:
+        if not _NAME.fullmatch(name):
+            raise InputError(
+                "lab-name-invalid",
+                f"{name!r} cannot be a lab's name",
+                hint="use at most 40 lower-case letters, digits and hyphens, not at either end a hyphen",
+            )
+        self.name = name
+        self._paths = paths
+        self._bin_dir = bin_dir
+        self._root = paths.labs / name
+        left = GuestSettings.load(self._settings_file)
+        if left is None and kubeconfig is None:
+            raise InputError(
+                "kubeconfig-missing",
+                f"the backend {BACKEND} needs a kubeconfig",
+                hint=f"lab run --backend {BACKEND} --kubeconfig FILE [--context NAME]",
+            )
+        if left is not None and kubeconfig is not None and left.kubeconfig != str(kubeconfig.absolute()):
+            raise InputError(
+                "lab-elsewhere",
+                f"the lab {name} was left in the cluster of {left.kubeconfig}",
+                hint=f"remove it there with `lab down --name {name}`, or give another --name",
+            )
+        self._is_left = left is not None
+        self._settings = left or GuestSettings.new(name, kubeconfig=kubeconfig or Path(), context=context)
+        self._changing = threading.RLock()
+        self._stopping = threading.Event()
+        self._loop: _Loop | None = None
+        self._upstream: Upstream | None = None
+        self._gateway: Gateway | None = None
+        self._scripts: Scripts | None = None
+        self._overlay = Overlay(run=self._settings.run, count=0)
+        self._state = _NOTHING
+        self._lock: IO[str] | None = None
+
+    # --- up and down -----------------------------------------------------------------------------------------------
+
+    def up(self, state: StartState, *, progress: Callable[[str], None]) -> None:
+        """Make the namespaces of a start state, and what of the state can be had in such a cluster."""
+        with self._changing:
+            refused = self.refusal(Needs(state=state))
+            if refused:
+                raise LabError(
+                    "state-not-here",
+                    f"the start state {state.key} cannot be had in this cluster: {refused}",
+                    hint="take the embedded backend for it",
+                )
+            if self._is_left:
+                progress("removing what an earlier run has left")
+                self._run(self._belongings.remove())
+            self._stopping.clear()
+            try:
+                progress(f"making namespaces in the cluster at {self._reached.server}")
+                self._root.mkdir(parents=True, exist_ok=True)
+                self._settings.save(self._settings_file)
+                self._is_left = True
+                self._open()
+                self._begin(state, progress=progress)
+            except BaseException:
+                self.down()
+                raise
+
+    def down(self) -> None:
+        """Remove everything that the lab has made in the cluster, then its files."""
+        self._stopping.set()
+        if self._scripts is not None:
+            self._scripts.close()
+        with self._changing:
+            if self._is_left:
+                self._run(self._belongings.remove())
+            self._close()
+            with contextlib.suppress(FileNotFoundError):
+                shutil.rmtree(self._root)
+            self._is_left = False
+
+    def reset(self, state: StartState, *, progress: Callable[[str], None]) -> None:
+        """Begin a start state under new names; what was made for the last one goes meanwhile."""
+        with self._changing:
+            self._require()
+            self._run(self._belongings.remove_policies())
+            self._begin(state, progress=progress)
+
+    def refusal(self, needs: Needs) -> str:
+        """Why a scenario cannot be held in this cluster; empty when it can."""
+        if needs.state.image_policy is not ImagePolicy.OFF:
+            return f"the backend {BACKEND} cannot set the API server's image policy"
+        if Addon.BOUNCER in needs.state.addons or needs.images:
+            named = ", ".join(needs.images) or "the image bouncer"
+            return f"the backend {BACKEND} has no images of the lab's own to run: {named}"
+        if not _wants_gatekeeper(needs):
+            return ""
+        with self._changing:
+            try:
+                owner = self._run(self._belongings.gatekeepers_owner())
+            finally:
+                if self._gateway is None:
+                    self._close()  # nobody takes down a lab that was only asked
+        if owner == "":
+            return "Gatekeeper is in the cluster already and is not the lab's, and its names cannot vary"
+        return ""
+
+    def claim(self, needs: Needs) -> None:
+        """Wait until no other lab of this machine has Gatekeeper in this cluster, or give it back."""
+        with self._changing:
+            self._require()
+            if _wants_gatekeeper(needs):
+                self._hold_gatekeeper()
+            elif self._lock is not None:
+                self._run(self._belongings.remove_gatekeeper())
+                self._give_gatekeeper_back()
+
+    def _begin(self, state: StartState, *, progress: Callable[[str], None]) -> None:
+        """Make a start state under names that were not used yet."""
+        if Addon.GATEKEEPER in state.addons:
+            self._hold_gatekeeper()
+        self._rename(replace(self._overlay, count=self._overlay.count + 1))
+        if self._lock is not None:
+            self._renew_gatekeeper(state, progress=progress)
+        self._run(self._belongings.make_namespaces(self._overlay, STAND_INS))
+        self._empty_home()
+        self._state = state
+
+    def _renew_gatekeeper(self, state: StartState, *, progress: Callable[[str], None]) -> None:
+        """Have Gatekeeper as it is when it was just installed, or not at all."""
+        owner = self._run(self._belongings.gatekeepers_owner())
+        if Addon.GATEKEEPER not in state.addons:
+            self._run(self._belongings.remove_gatekeeper())
+        elif owner == self._settings.run:
+            self._run(self._belongings.remove_constraints())
+        else:
+            from lab.cluster.start_state import install_gatekeeper  # noqa: PLC0415
+            from lab.components import Components  # noqa: PLC0415
+
+            progress("installing Gatekeeper")
+            components = Components(self._paths, bin_dir=self._bin_dir, progress=progress)
+            install_gatekeeper(self, components.gatekeeper_manifest())
+
+    def _hold_gatekeeper(self) -> None:
+        """Have Gatekeeper's names to oneself.
+
+        Raises:
+            LabError: ``gatekeeper-taken``: a lab has it that no process of this machine holds.
+        """
+        if self._lock is not None:
+            return
+        self._lock = self._locked()
+        owner = self._run(self._belongings.gatekeepers_owner())
+        if owner not in (None, self._settings.run):
+            self._give_gatekeeper_back()
+            raise LabError(
+                "gatekeeper-taken",
+                f"Gatekeeper is in the cluster for the lab {owner or 'of somebody else'}",
+                hint="`lab down --all` removes it, on the machine on which it was made",
+            )
+        self._rename(replace(self._overlay, has_gatekeeper=True))
+
+    def _locked(self) -> IO[str]:
+        """The lock of Gatekeeper in this cluster, locked."""
+        answer = self._run(self._reached.call("GET", "/api/v1/namespaces/kube-system"))
+        if not answer.ok:
+            raise LabError(
+                "cluster-unreadable",
+                f"the cluster does not tell which one it is: {answer.message}",
+                hint="give a kubeconfig that may read the namespace kube-system",
+            )
+        directory = self._paths.state / "existing"
+        directory.mkdir(parents=True, exist_ok=True)
+        lock = (directory / f"{answer.body['metadata']['uid']}.lock").open("w")
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if self._stopping.wait(_POLL_S):
+                    lock.close()
+                    raise LabError("lab-stopping", "the lab is being taken down", hint="run it again") from None
+            else:
+                return lock
+
+    def _give_gatekeeper_back(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+            self._rename(replace(self._overlay, has_gatekeeper=False))
+
+    def _rename(self, overlay: Overlay) -> None:
+        self._overlay = overlay
+        if self._gateway is not None:
+            self._gateway.overlay = overlay
+
+    def _open(self) -> None:
+        """Serve the API server under the overlay, and have what scripts need."""
+        from lab.components import Components  # noqa: PLC0415
+
+        programs = self._root / "bin"
+        programs.mkdir(exist_ok=True)
+        kubectl = programs / "kubectl"
+        kubectl.unlink(missing_ok=True)
+        kubectl.symlink_to(Components(self._paths, bin_dir=self._bin_dir).ensure("kubectl")["kubectl"])
+        self._home.mkdir(exist_ok=True)
+        self._gateway = Gateway(self._reached, self._overlay, directory=self._root)
+        self._run(self._gateway.start())
+        self._write_kubeconfig(self._gateway)
+        self._scripts = Scripts(self._home, bin_dir=programs, kubeconfig=self._kubeconfig_file)
+
+    def _close(self) -> None:
+        if self._gateway is not None:
+            self._run(self._gateway.stop())
+            self._gateway = None
+        self._scripts = None
+        self._give_gatekeeper_back()
+        if self._upstream is not None:
+            self._run(self._upstream.close())
+            self._upstream = None
+        if self._loop is not None:
+            self._loop.stop()
+            self._loop = None
+
+    # --- what it is ------------------------------------------------------------------------------------------------
+
+    def status(self) -> ClusterStatus:
+        """The lab as it is now: it runs only in the process that brought it up."""
+        is_up = self._gateway is not None
+        notes = (
+            (f"it was left in the cluster of {self._settings.kubeconfig}; `lab down --name {self.name}` removes it",)
+            if self._is_left and not is_up
+            else ()
+        )
+        return ClusterStatus(
+            name=self.name,
+            backend=self.backend,
+            phase="running" if is_up else "stopped",
+            state=self._state.key if is_up else "",
+            server=self._reached.server if is_up else "",
+            api_server=ApiServerStatus(state="running" if is_up else "absent"),
+            notes=notes,
+        )
+
+    def kubeconfig(self) -> Path:
+        """A kubeconfig of the lab's own, by which the cluster is seen under the overlay."""
+        self._require()
+        return self._kubeconfig_file
+
+    def wait_api_server(self, *, timeout_s: float) -> ApiServerStatus:
+        """Nobody restarts this API server."""
+        del timeout_s
+        self._require()
+        return self.status().api_server
+
+    def collect_logs(self, destination: Path) -> None:
+        """There are no logs of the lab's own: its directory that stands for the node's is copied."""
+        destination.mkdir(parents=True, exist_ok=True)
+        if self._home.is_dir():
+            shutil.copytree(self._home, destination / "root", dirs_exist_ok=True, ignore_dangling_symlinks=True)
+
+    # --- what stands for the node ----------------------------------------------------------------------------------
+
+    def node_exec(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        timeout_s: float = 60.0,
+    ) -> ExecResult:
+        """Run a command on this machine, in the directory that stands for ``/root``."""
+        return self._require().run(argv, stdin=stdin, env=env, timeout_s=timeout_s)
+
+    def node_shell(self, argv: Sequence[str] = ()) -> int:
+        """There is no node.
+
+        Raises:
+            LabError: ``no-node``, always.
+        """
+        del argv
+        raise LabError("no-node", f"the backend {BACKEND} has no node to enter", hint="use the embedded backend")
+
+    def read_node_file(self, path: str) -> bytes | None:
+        """A file below ``/root``; None when there is none."""
+        try:
+            return self._require().path(path).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def write_node_file(self, path: str, content: bytes, *, mode: int = 0o644) -> None:
+        """Write a file below ``/root`` in one step."""
+        file = self._require().path(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        temporary = file.with_name(f".{file.name}.lab")
+        temporary.touch(mode=mode)
+        temporary.write_bytes(content)
+        temporary.replace(file)
+
+    # --- bookkeeping -----------------------------------------------------------------------------------------------
+
+    @property
+    def _settings_file(self) -> Path:
+        return self._root / "lab.json"
+
+    @property
+    def _home(self) -> Path:
+        return self._root / "root"
+
+    @property
+    def _kubeconfig_file(self) -> Path:
+        return self._root / "kubeconfig"
+
+    @property
+    def _reached(self) -> Upstream:
+        """The cluster, connected to when it is first asked."""
+        if self._upstream is None:
+            settings = self._settings
+            self._upstream = self._run(_connected(Path(settings.kubeconfig), settings.context))
+        return self._upstream
+
+    @property
+    def _belongings(self) -> Belongings:
+        return Belongings(self._reached, self._settings.run)
+
+    def _run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        if self._loop is None:
+            self._loop = _Loop(self.name)
+        return self._loop.run(coroutine)
+
+    def _require(self) -> Scripts:
+        scripts = self._scripts
+        if scripts is None:
+            raise LabError(
+                "lab-not-running",
+                f"the lab {self.name} is not up: on the backend {BACKEND} it is only while `lab run` or pytest works",
+                hint=f"lab run --backend {BACKEND} --kubeconfig FILE",
+            )
+        return scripts
+
+    def _empty_home(self) -> None:
+        shutil.rmtree(self._home)
+        self._home.mkdir()
+
+    def _write_kubeconfig(self, gateway: Gateway) -> None:
+        authority = self._root / "ca.crt"
+        authority.write_bytes(gateway.authority_pem)
+        cluster = {"server": f"https://{ADDRESS}:{gateway.port}", "certificate-authority": str(authority)}
+        document = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "lab", "cluster": cluster}],
+            "users": [{"name": "lab", "user": {"token": gateway.token}}],
+            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": "lab"}}],
+            "current-context": "lab",
+        }
+        self._kubeconfig_file.touch(mode=0o600)
+        self._kubeconfig_file.write_text(json.dumps(document, indent=2) + "\n")
+
+
+class _Loop:
+    """An event loop in a thread of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=f"{name}-gateway", daemon=True)
+        self._thread.start()
+
+    def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        """Run something in it, and wait for that; what interrupts the wait ends it."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        """End it and its thread."""
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+async def _connected(kubeconfig: Path, context: str | None) -> Upstream:
+    return Upstream(kubeconfig, context=context)
+
+
+def _wants_gatekeeper(needs: Needs) -> bool:
+    return Addon.GATEKEEPER in needs.state.addons | needs.installs

@@ -1,0 +1,211 @@
+"""What a lab owns in somebody else's cluster, and how it goes away again.
+
+Everything that is cluster-scoped bears the lab's label, everything else lies in one of its namespaces. So what is the
+lab's is found by asking the cluster, not by remembering, and a killed run leaves nothing that is not found.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from lab.cluster.existing.overlay import GATEKEEPER_NAMESPACE, OWNER_LABEL, SELECT_LABEL, Overlay
+from lab.cluster.existing.upstream import CONFLICT, NOT_FOUND
+from lab.errors import LabError, WaitError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from lab.cluster.existing.upstream import Upstream
+
+_ADMISSION = "/apis/admissionregistration.k8s.io/v1/"
+_DECIDERS = tuple(
+    _ADMISSION + resource
+    for resource in (
+        "validatingadmissionpolicybindings",
+        "validatingadmissionpolicies",
+        "validatingwebhookconfigurations",
+        "mutatingwebhookconfigurations",
+    )
+)
+"""What decides about requests goes first, so that nothing waits for a webhook whose Pods are gone."""
+_NAMESPACES = "/api/v1/namespaces"
+_CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_RBAC = tuple(f"/apis/rbac.authorization.k8s.io/v1/{resource}" for resource in ("clusterrolebindings", "clusterroles"))
+_TEMPLATES = "/apis/templates.gatekeeper.sh/v1/constrainttemplates"
+_EXPANSIONS = "/apis/expansion.gatekeeper.sh/v1beta1/expansiontemplate"
+_GATEKEEPER_CRDS = ".gatekeeper.sh"
+_CONSTRAINT_CRDS = ".constraints.gatekeeper.sh"
+_POLL_S = 0.1
+_GONE_S = 120.0
+_ACCOUNT_S = 60.0
+_GATEKEEPERS = (
+    f"{_NAMESPACES}/{GATEKEEPER_NAMESPACE}",
+    f"{_CRDS}/constrainttemplates.templates.gatekeeper.sh",
+    f"{_ADMISSION}validatingwebhookconfigurations/gatekeeper-validating-webhook-configuration",
+    f"{_ADMISSION}mutatingwebhookconfigurations/gatekeeper-mutating-webhook-configuration",
+)
+"""By what Gatekeeper is known to be there; none of these names can vary."""
+
+
+class Belongings:
+    """What one lab has in a cluster.
+
+    Args:
+        upstream: the cluster, asked without the overlay.
+        run: the lab's number.
+    """
+
+    def __init__(self, upstream: Upstream, run: str) -> None:
+        self._upstream = upstream
+        self._run = run
+
+    async def make_namespaces(self, overlay: Overlay, names: tuple[str, ...]) -> None:
+        """Make namespaces of a start state, and wait until Pods can be made in them.
+
+        Raises:
+            LabError: ``namespace-refused``; `WaitError` when their ServiceAccounts do not come.
+        """
+        for name in names:
+            labels = {OWNER_LABEL: self._run, SELECT_LABEL: overlay.selection}
+            manifest = {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": overlay.namespace(name), "labels": labels},
+            }
+            answer = await self._upstream.call("POST", _NAMESPACES, manifest)
+            if not answer.ok and answer.status != CONFLICT:
+                raise LabError(
+                    "namespace-refused",
+                    f"the cluster refuses the namespace {overlay.namespace(name)}: {answer.message}",
+                    hint="give a kubeconfig that may make namespaces, webhooks and admission policies",
+                )
+        deadline = time.monotonic() + _ACCOUNT_S
+        for name in names:
+            path = f"{_NAMESPACES}/{overlay.namespace(name)}/serviceaccounts/default"
+            while not (answer := await self._upstream.call("GET", path)).ok:
+                if time.monotonic() >= deadline:
+                    raise WaitError(
+                        what=f"the default ServiceAccount of {overlay.namespace(name)}",
+                        timeout_s=_ACCOUNT_S,
+                        last_seen=answer.message,
+                        hint="see whether the cluster's controller manager runs",
+                    )
+                await asyncio.sleep(_POLL_S)
+
+    async def gatekeepers_owner(self) -> str | None:
+        """Whose Gatekeeper is: the number of a lab, empty for somebody else's, None when there is none."""
+        for path in _GATEKEEPERS:
+            answer = await self._upstream.call("GET", path)
+            if answer.status == NOT_FOUND:
+                continue
+            if not answer.ok:
+                raise _unanswered(path, answer.message)
+            return _owner(answer.body)
+        answer = await self._upstream.call("GET", _CRDS)
+        if not answer.ok:
+            raise _unanswered(_CRDS, answer.message)
+        owners = [_owner(one) for one in answer.body["items"] if one["metadata"]["name"].endswith(_GATEKEEPER_CRDS)]
+        return owners[0] if owners else None
+
+    async def remove_policies(self) -> None:
+        """Remove what decides about requests and is not Gatekeeper's, and let the namespaces go, without waiting."""
+        for collection in _DECIDERS:
+            await self._remove(
+                [path for path in await self._owned(collection) if "/gatekeeper-" not in path], collection
+            )
+        own = [path for path in await self._owned(_NAMESPACES) if not path.endswith(f"/{GATEKEEPER_NAMESPACE}")]
+        await self._remove(own, _NAMESPACES, wait=False)
+
+    async def remove_constraints(self) -> None:
+        """Remove the templates and constraints of this lab's Gatekeeper, and wait until their kinds are gone."""
+        for collection in (_EXPANSIONS, _TEMPLATES):
+            await self._remove(await self._owned(collection), collection)
+        await self._gone(_CONSTRAINT_CRDS)
+
+    async def remove_gatekeeper(self) -> None:
+        """Remove this lab's Gatekeeper with everything that it has made."""
+        if await self.gatekeepers_owner() != self._run:
+            return
+        for collection in _DECIDERS:
+            await self._remove([path for path in await self._owned(collection) if "/gatekeeper-" in path], collection)
+        # Before its kinds: a namespace whose kinds go while it is emptied is looked at again only after a long while.
+        namespace = f"{_NAMESPACES}/{GATEKEEPER_NAMESPACE}"
+        await self._remove([path for path in await self._owned(_NAMESPACES) if path == namespace], _NAMESPACES)
+        kinds = [path for path in await self._listed(_CRDS) if path.endswith(_CONSTRAINT_CRDS)]
+        # Those of constraints bear no label, and are known to be the lab's only as long as others are there that do.
+        await self._remove(kinds, _CRDS)
+        await self._remove(await self._owned(_CRDS), _CRDS)
+        for collection in _RBAC:
+            await self._remove(await self._owned(collection), collection)
+
+    async def remove(self) -> None:
+        """Remove everything that is this lab's, and wait until it is gone.
+
+        Raises:
+            LabError: the cluster refuses; `WaitError` when something stays.
+        """
+        await self.remove_policies()
+        await self.remove_gatekeeper()
+        for collection in (*_RBAC, _CRDS, _NAMESPACES):
+            await self._remove(await self._owned(collection), collection)
+
+    async def _owned(self, collection: str) -> list[str]:
+        """Paths of the objects of a collection that bear the lab's label."""
+        return await self._listed(collection, {"labelSelector": f"{OWNER_LABEL}={self._run}"})
+
+    async def _listed(self, collection: str, query: Mapping[str, str] | None = None) -> list[str]:
+        answer = await self._upstream.call("GET", f"{collection}?{urlencode(query)}" if query else collection)
+        if answer.status == NOT_FOUND:
+            return []  # the kind is not served
+        if not answer.ok:
+            raise _unanswered(collection, answer.message)
+        names = [str(one["metadata"]["name"]) for one in answer.body.get("items") or []]
+        return [f"{collection}/{quote(name, safe='')}" for name in names]
+
+    async def _remove(self, paths: list[str], collection: str, *, wait: bool = True) -> None:
+        for path in paths:
+            body: dict[str, Any] = {"gracePeriodSeconds": 0, "propagationPolicy": "Background"}
+            answer = await self._upstream.call("DELETE", path, body)
+            if not answer.ok and answer.status not in (NOT_FOUND, CONFLICT):
+                raise LabError(
+                    "cleanup-refused",
+                    f"the cluster does not let {path} go: {answer.message}",
+                    hint="see who refuses it, and run `lab down` again",
+                )
+        deadline = time.monotonic() + _GONE_S
+        while wait and (left := sorted(set(paths) & set(await self._listed(collection)))):
+            if time.monotonic() >= deadline:
+                raise _stays(left)
+            await asyncio.sleep(_POLL_S)
+
+    async def _gone(self, ending: str) -> None:
+        """Wait until no kind of that ending is left: Gatekeeper removes them after their templates."""
+        deadline = time.monotonic() + _GONE_S
+        while left := [path for path in await self._listed(_CRDS) if path.endswith(ending)]:
+            if time.monotonic() >= deadline:
+                raise _stays(left)
+            await asyncio.sleep(_POLL_S)
+
+
+def _owner(thing: Mapping[str, Any]) -> str:
+    return str((thing["metadata"].get("labels") or {}).get(OWNER_LABEL, ""))
+
+
+def _stays(left: list[str]) -> WaitError:
+    return WaitError(
+        what=f"{left[0]} to be gone",
+        timeout_s=_GONE_S,
+        last_seen=f"{len(left)} of them stay",
+        hint="see its finalizers with kubectl, and run `lab down` again",
+    )
+
+
+def _unanswered(path: str, message: str) -> LabError:
+    return LabError(
+        "cluster-unreadable",
+        f"the cluster does not tell about {path}: {message}",
+        hint="give a kubeconfig that may read webhooks, policies, namespaces and CustomResourceDefinitions",
+    )
