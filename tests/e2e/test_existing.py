@@ -151,6 +151,12 @@ def test_what_it_makes_decides_about_its_own_namespaces_only(guest: Cluster, nod
     )
     assert "ValidatingAdmissionPolicy 'trusted-images' with binding 'trusted-images' denied request" in denied.stderr
     assert "created (server dry run)" in node.kubectl("run", "x", "--image=quay.io/x", "-n", "shop", "--dry-run=server")
+    # What kubectl makes itself it sends as protobuf.
+    team = guest.node_exec(
+        ["bash", "-euc", "kubectl create namespace team; kubectl create deployment a --image=a -n team"]
+    )
+    assert team.exit_code == 0, team.stderr
+    assert node.get("deployments", "-A", "-l", "app=a")["items"][0]["metadata"]["namespace"].endswith("-1-team")
     for command in (
         "kubectl delete node --all",
         "kubectl delete clusterrole cluster-admin",

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import json
 import re
 import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from lab.cluster.existing.belongings import Belongings
 from lab.cluster.existing.gateway import ADDRESS, Gateway
+from lab.cluster.existing.locks import Lock
 from lab.cluster.existing.overlay import Overlay
 from lab.cluster.existing.scripts import Scripts
 from lab.cluster.existing.settings import BACKEND, GuestSettings
@@ -107,7 +107,8 @@ class ExistingCluster:
         self._scripts: Scripts | None = None
         self._overlay = Overlay(run=self._settings.run, count=0)
         self._state = _NOTHING
-        self._lock: IO[str] | None = None
+        self._alone: Lock | None = None
+        self._gatekeeper: Lock | None = None
 
     # --- up and down -----------------------------------------------------------------------------------------------
 
@@ -121,11 +122,12 @@ class ExistingCluster:
                     f"the start state {state.key} cannot be had in this cluster: {refused}",
                     hint="take the embedded backend for it",
                 )
-            if self._is_left:
-                progress("removing what an earlier run has left")
-                self._run(self._belongings.remove())
+            self._be_alone()
             self._stopping.clear()
             try:
+                if self._is_left:
+                    progress("removing what an earlier run has left")
+                    self._run(self._belongings.remove())
                 progress(f"making namespaces in the cluster at {self._reached.server}")
                 self._root.mkdir(parents=True, exist_ok=True)
                 self._settings.save(self._settings_file)
@@ -143,11 +145,12 @@ class ExistingCluster:
             self._scripts.close()
         with self._changing:
             if self._is_left:
+                self._be_alone()
                 self._run(self._belongings.remove())
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.rmtree(self._root)
+                self._is_left = False
             self._close()
-            with contextlib.suppress(FileNotFoundError):
-                shutil.rmtree(self._root)
-            self._is_left = False
 
     def reset(self, state: StartState, *, progress: Callable[[str], None]) -> None:
         """Begin a start state under new names; what was made for the last one goes meanwhile."""
@@ -181,7 +184,7 @@ class ExistingCluster:
             self._require()
             if _wants_gatekeeper(needs):
                 self._hold_gatekeeper()
-            elif self._lock is not None:
+            elif self._gatekeeper is not None:
                 self._run(self._belongings.remove_gatekeeper())
                 self._give_gatekeeper_back()
 
@@ -190,7 +193,7 @@ class ExistingCluster:
         if Addon.GATEKEEPER in state.addons:
             self._hold_gatekeeper()
         self._rename(replace(self._overlay, count=self._overlay.count + 1))
-        if self._lock is not None:
+        if self._gatekeeper is not None:
             self._renew_gatekeeper(state, progress=progress)
         self._run(self._belongings.make_namespaces(self._overlay, STAND_INS))
         self._empty_home()
@@ -217,21 +220,23 @@ class ExistingCluster:
         Raises:
             LabError: ``gatekeeper-taken``: a lab has it that no process of this machine holds.
         """
-        if self._lock is not None:
+        if self._gatekeeper is not None:
             return
-        self._lock = self._locked()
+        self._gatekeeper = self._locked()
         owner = self._run(self._belongings.gatekeepers_owner())
         if owner not in (None, self._settings.run):
             self._give_gatekeeper_back()
+            whose = f"of the lab with the number {owner}" if owner else "of no lab"
             raise LabError(
                 "gatekeeper-taken",
-                f"Gatekeeper is in the cluster for the lab {owner or 'of somebody else'}",
-                hint="`lab down --all` removes it, on the machine on which it was made",
+                f"Gatekeeper is in the cluster already, and is {whose}",
+                hint="a lab's is removed by `lab down --all`, on the machine on which it was made",
             )
         self._rename(replace(self._overlay, has_gatekeeper=True))
 
-    def _locked(self) -> IO[str]:
+    def _locked(self) -> Lock:
         """The lock of Gatekeeper in this cluster, locked."""
+        # The uid of this namespace is what tells one cluster from another.
         answer = self._run(self._reached.call("GET", "/api/v1/namespaces/kube-system"))
         if not answer.ok:
             raise LabError(
@@ -239,23 +244,31 @@ class ExistingCluster:
                 f"the cluster does not tell which one it is: {answer.message}",
                 hint="give a kubeconfig that may read the namespace kube-system",
             )
-        directory = self._paths.state / "existing"
-        directory.mkdir(parents=True, exist_ok=True)
-        lock = (directory / f"{answer.body['metadata']['uid']}.lock").open("w")
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if self._stopping.wait(_POLL_S):
-                    lock.close()
-                    raise LabError("lab-stopping", "the lab is being taken down", hint="run it again") from None
-            else:
-                return lock
+        path = self._locks / f"gatekeeper-{answer.body['metadata']['uid']}.lock"
+        while (lock := Lock.taken(path)) is None:
+            if self._stopping.wait(_POLL_S):
+                raise LabError("lab-stopping", "the lab is being taken down", hint="run it again")
+        return lock
+
+    def _be_alone(self) -> None:
+        """See that no other process works in this lab, until it is down.
+
+        Raises:
+            LabError: ``lab-in-use``.
+        """
+        if self._alone is None:
+            self._alone = Lock.taken(self._locks / f"lab-{self.name}.lock")
+        if self._alone is None:
+            raise LabError(
+                "lab-in-use",
+                f"another process works in the lab {self.name}",
+                hint="stop it, for example with Ctrl-C: it removes the lab itself",
+            )
 
     def _give_gatekeeper_back(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+        if self._gatekeeper is not None:
+            self._gatekeeper.release()
+            self._gatekeeper = None
             self._rename(replace(self._overlay, has_gatekeeper=False))
 
     def _rename(self, overlay: Overlay) -> None:
@@ -290,6 +303,9 @@ class ExistingCluster:
         if self._loop is not None:
             self._loop.stop()
             self._loop = None
+        if self._alone is not None:
+            self._alone.release()
+            self._alone = None
 
     # --- what it is ------------------------------------------------------------------------------------------------
 
@@ -371,6 +387,10 @@ class ExistingCluster:
     @property
     def _settings_file(self) -> Path:
         return self._root / "lab.json"
+
+    @property
+    def _locks(self) -> Path:
+        return self._paths.state / "existing"
 
     @property
     def _home(self) -> Path:

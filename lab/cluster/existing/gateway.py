@@ -18,6 +18,7 @@ import yaml
 from aiohttp import ClientError, web
 from multidict import CIMultiDict
 
+from lab.cluster.existing import protobuf
 from lab.cluster.existing.overlay import OWNER_LABEL, Overlay, OverlayError
 from lab.cluster.existing.requests import Target, target_of
 from lab.cluster.existing.upstream import NOT_FOUND
@@ -35,8 +36,9 @@ ADDRESS = "127.0.0.1"
 _MAX_BODY = 16 * 1024 * 1024
 _WITH_OBJECT = frozenset({"POST", "PUT"})
 _APPLY = "application/apply-patch+"
+_JSON = "application/json"
 _BINARY = ("protobuf", "cbor")
-_FORBIDDEN, _BAD_GATEWAY, _UNSUPPORTED = 403, 502, 415
+_FORBIDDEN, _BAD_GATEWAY = 403, 502
 _KEPT_OF_REQUEST = ("Accept", "Audit-ID", "Content-Type", "User-Agent", "Impersonate-User", "Impersonate-Group")
 _KEPT_OF_ANSWER = ("Audit-Id", "Content-Type", "Retry-After", "Warning")
 _MADE_BY_THE_SERVER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
@@ -116,6 +118,8 @@ class Gateway:
         manifest = None
         if request.method in _WITH_OBJECT or request.content_type.startswith(_APPLY):
             manifest = _object_in(request, body)
+            if request.content_type == protobuf.CONTENT_TYPE and overlay.narrows(target):
+                raise OverlayError(f"{target.resource} in protobuf cannot be narrowed; send JSON")
         name = target.name or (manifest or {}).get("metadata", {}).get("name")
         overlay.refuse(request.method, target, name)
         there = _with_query(overlay.target(target).path, overlay.query(target, query))
@@ -124,7 +128,10 @@ class Gateway:
         await self._see_whose(overlay, target, name)
         if manifest is not None:
             adapted = overlay.object(target, manifest)
-            return await self._passed(request, target, there, json.dumps(adapted).encode())
+            if request.content_type == protobuf.CONTENT_TYPE:
+                return await self._passed(request, target, there, protobuf.with_metadata(body, adapted["metadata"]))
+            written = request.content_type if request.method == "PATCH" else _JSON
+            return await self._passed(request, target, there, json.dumps(adapted).encode(), content_type=written)
         if request.method == "PATCH" and not target.subresource and overlay.narrows(target):
             return await self._patched(request, target, query, body)
         return await self._passed(request, target, there, body)
@@ -158,7 +165,7 @@ class Gateway:
             "PATCH",
             _with_query(place, {**query, "dryRun": "All"}),
             body=body,
-            headers=_kept(request, overlay, accept="application/json"),
+            headers=_kept(request, overlay, accept=_JSON),
         )
         async with rehearsed:
             text = await rehearsed.text()
@@ -174,16 +181,25 @@ class Gateway:
             if key == "resourceVersion" or key not in _MADE_BY_THE_SERVER
         }
         kept = {key: query[key] for key in ("dryRun", "fieldManager", "fieldValidation") if key in query}
-        return await self._passed(request, target, _with_query(place, kept), json.dumps(whole).encode(), method="PUT")
+        return await self._passed(
+            request, target, _with_query(place, kept), json.dumps(whole).encode(), method="PUT", content_type=_JSON
+        )
 
     async def _passed(
-        self, request: web.Request, target: Target | None, path: str, body: bytes | None, *, method: str | None = None
+        self,
+        request: web.Request,
+        target: Target | None,
+        path: str,
+        body: bytes | None,
+        *,
+        method: str | None = None,
+        content_type: str | None = None,
     ) -> web.StreamResponse:
         """Send a request to the cluster and give its answer back under the scenario's names."""
         overlay = self.overlay
         headers = _kept(request, overlay)
-        if body is not None and (method or (request.method in _WITH_OBJECT)):
-            headers["Content-Type"] = "application/json"
+        if content_type is not None:
+            headers["Content-Type"] = content_type
         answer = await self._upstream.send(method or request.method, path, body=body or None, headers=headers)
         async with answer:
             if target is not None and answer.status in range(200, 300) and _is_stream(request):
@@ -222,15 +238,15 @@ def _is_stream(request: web.Request) -> bool:
 
 
 def _object_in(request: web.Request, body: bytes) -> dict[str, Any]:
-    """The object that a request carries, in JSON or YAML.
+    """The object that a request carries; of one in protobuf only the metadata.
 
     Raises:
         OverlayError: there is none that could be read, so nobody could say whose it is.
     """
-    if any(one in request.content_type for one in _BINARY):
-        raise OverlayError(f"{request.content_type} is not read; send JSON")
     try:
-        manifest = json.loads(body) if "yaml" not in request.content_type else yaml.safe_load(body)
+        if request.content_type == protobuf.CONTENT_TYPE:
+            return {"metadata": protobuf.metadata_in(body)}
+        manifest = yaml.safe_load(body) if "yaml" in request.content_type else json.loads(body)
     except (ValueError, yaml.YAMLError) as error:
         raise OverlayError(f"the object cannot be read: {error}") from error
     if not isinstance(manifest, dict):
@@ -249,7 +265,7 @@ def _kept(request: web.Request, overlay: Overlay, *, accept: str = "") -> CIMult
         for value in request.headers.getall(name, ()):
             kept.add(name, overlay.user(value) if name.startswith("Impersonate-") else value)
     asked = [one for one in kept.get("Accept", "").split(",") if not any(binary in one for binary in _BINARY)]
-    kept["Accept"] = accept or ",".join(asked) or "application/json"
+    kept["Accept"] = accept or ",".join(asked) or _JSON
     return kept
 
 

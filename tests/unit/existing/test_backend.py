@@ -9,6 +9,7 @@ import pytest
 
 from lab.cluster.backends import open_cluster
 from lab.cluster.existing.backend import ExistingCluster
+from lab.cluster.existing.locks import Lock
 from lab.cluster.existing.settings import GuestSettings
 from lab.cluster.protocol import Addon, Cluster, Guest, ImagePolicy, Needs, Snapshots, StartState
 from lab.errors import InputError, LabError
@@ -98,3 +99,26 @@ def test_nothing_can_be_run_while_it_is_not_up(paths: LabPaths) -> None:
 
 def test_to_take_down_what_is_not_there_is_no_error(paths: LabPaths) -> None:
     _guest(paths).down()
+
+
+def test_a_lab_that_another_process_works_in_is_not_taken_from_it(paths: LabPaths, tmp_path: Path) -> None:
+    GuestSettings.new("guest", kubeconfig=tmp_path / "theirs", context=None).save(paths.labs / "guest" / "lab.json")
+    lock = Lock.taken(paths.state / "existing/lab-guest.lock")
+    assert lock is not None
+    with pytest.raises(LabError) as raised:
+        open_cluster("guest", paths=paths).down()
+    assert raised.value.code == "lab-in-use"
+    assert (paths.labs / "guest" / "lab.json").exists()
+    lock.release()
+
+
+def test_a_lock_is_held_once_and_goes_with_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "locks/one.lock"
+    lock = Lock.taken(path)
+    assert lock is not None
+    assert Lock.taken(path) is None
+    lock.release()
+    assert not path.exists()
+    again = Lock.taken(path)
+    assert again is not None
+    again.release()

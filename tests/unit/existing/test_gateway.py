@@ -147,10 +147,10 @@ def test_what_would_reach_beyond_is_refused_and_not_sent(serve: Serve) -> None:
         status, answer = await served.ask("DELETE", "/api/v1/nodes/one")
         assert (status, answer["kind"], answer["reason"]) == (403, "Status", "Forbidden")
         assert answer["message"].startswith("the lab's overlay: nodes one belongs to the whole cluster")
-        status, _ = await served.ask("POST", "/api/v1/namespaces", data=b"k8s\x00", headers={
-            "Content-Type": "application/vnd.kubernetes.protobuf"
-        })  # fmt: skip
-        assert status == 403
+        protobuf = {"Content-Type": "application/vnd.kubernetes.protobuf"}
+        for path, body in (("/api/v1/namespaces", b"{}"), (BINDINGS, b"k8s\x00\x12\x05\x0a\x03\x0a\x01a")):
+            status, answer = await served.ask("POST", path, data=body, headers=protobuf)
+            assert (status, answer["reason"]) == (403, "Forbidden")
         assert served.cluster.asked == []
 
     serve(test)
