@@ -166,8 +166,8 @@ def test_what_it_makes_decides_about_its_own_namespaces_only(guest: Cluster, nod
         refused = guest.node_exec(["bash", "-c", command])
         assert refused.exit_code != 0
         assert "the lab's overlay:" in refused.stderr, command
-    foreign = guest.node_exec(["bash", "-c", "kubectl get validatingwebhookconfigurations,deployments -A -o name"])
-    assert (foreign.exit_code, foreign.stdout) == (0, "")
+    seen = guest.node_exec(["bash", "-c", "kubectl get validatingwebhookconfigurations,deployments -A -o name"])
+    assert (seen.exit_code, seen.stdout) == (0, "deployment.apps/a\n"), "what is of others is not seen"
 
 
 @pytest.mark.lab_changes

@@ -109,6 +109,7 @@ class ExistingCluster:
         self._state = _NOTHING
         self._alone: Lock | None = None
         self._gatekeeper: Lock | None = None
+        self._installed = ""
 
     # --- up and down -----------------------------------------------------------------------------------------------
 
@@ -185,6 +186,7 @@ class ExistingCluster:
             if _wants_gatekeeper(needs):
                 self._hold_gatekeeper()
             elif self._gatekeeper is not None:
+                self._installed = ""
                 self._run(self._belongings.remove_gatekeeper())
                 self._give_gatekeeper_back()
 
@@ -200,19 +202,25 @@ class ExistingCluster:
         self._state = state
 
     def _renew_gatekeeper(self, state: StartState, *, progress: Callable[[str], None]) -> None:
-        """Have Gatekeeper as it is when it was just installed, or not at all."""
-        owner = self._run(self._belongings.gatekeepers_owner())
-        if Addon.GATEKEEPER not in state.addons:
-            self._run(self._belongings.remove_gatekeeper())
-        elif owner == self._settings.run:
-            self._run(self._belongings.remove_constraints())
-        else:
-            from lab.cluster.start_state import install_gatekeeper  # noqa: PLC0415
-            from lab.components import Components  # noqa: PLC0415
+        """Have Gatekeeper as it is when it was just installed, or not at all.
 
-            progress("installing Gatekeeper")
-            components = Components(self._paths, bin_dir=self._bin_dir, progress=progress)
-            install_gatekeeper(self, components.gatekeeper_manifest())
+        One that a script has installed or changed is removed; one that was only used is emptied.
+        """
+        wanted = Addon.GATEKEEPER in state.addons
+        if wanted and self._installed and self._run(self._belongings.gatekeepers_shape()) == self._installed:
+            self._run(self._belongings.remove_constraints())
+            return
+        self._installed = ""
+        self._run(self._belongings.remove_gatekeeper())
+        if not wanted:
+            return
+        from lab.cluster.start_state import install_gatekeeper  # noqa: PLC0415 - few scenarios want it
+        from lab.components import Components  # noqa: PLC0415
+
+        progress("installing Gatekeeper")
+        components = Components(self._paths, bin_dir=self._bin_dir, progress=progress)
+        install_gatekeeper(self, components.gatekeeper_manifest())
+        self._installed = self._run(self._belongings.gatekeepers_shape())
 
     def _hold_gatekeeper(self) -> None:
         """Have Gatekeeper's names to oneself.

@@ -7,6 +7,7 @@ lab's is found by asking the cluster, not by remembering, and a killed run leave
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -41,6 +42,7 @@ _CONSTRAINT_CRDS = ".constraints.gatekeeper.sh"
 _POLL_S = 0.1
 _GONE_S = 120.0
 _ACCOUNT_S = 60.0
+_DEPLOYMENTS = ("audit", "controller-manager")
 _GATEKEEPERS = (
     f"{_NAMESPACES}/{GATEKEEPER_NAMESPACE}",
     f"{_CRDS}/constrainttemplates.templates.gatekeeper.sh",
@@ -48,6 +50,12 @@ _GATEKEEPERS = (
     f"{_ADMISSION}mutatingwebhookconfigurations/gatekeeper-mutating-webhook-configuration",
 )
 """By what Gatekeeper is known to be there; none of these names can vary."""
+
+
+_GATEKEEPERS_SHAPE = (
+    *(f"/apis/apps/v1/namespaces/{GATEKEEPER_NAMESPACE}/deployments/gatekeeper-{name}" for name in _DEPLOYMENTS),
+    *_GATEKEEPERS[2:],
+)
 
 
 class Belongings:
@@ -109,6 +117,20 @@ class Belongings:
             raise _unanswered(_CRDS, answer.message)
         owners = [_owner(one) for one in answer.body["items"] if one["metadata"]["name"].endswith(_GATEKEEPER_CRDS)]
         return owners[0] if owners else None
+
+    async def gatekeepers_shape(self) -> str:
+        """What a script would change in Gatekeeper itself; not what Gatekeeper and the cluster keep up to date."""
+        shape: list[object] = []
+        for path in _GATEKEEPERS_SHAPE:
+            answer = await self._upstream.call("GET", path)
+            metadata = answer.body.get("metadata", {})
+            webhooks = [
+                {key: value for key, value in webhook.items() if key != "clientConfig"}  # its CA comes after a moment
+                for webhook in answer.body.get("webhooks") or []
+            ]
+            generation = None if webhooks else metadata.get("generation")
+            shape.append([path, metadata.get("uid"), generation, webhooks])
+        return json.dumps(shape, sort_keys=True)
 
     async def remove_policies(self) -> None:
         """Remove what decides about requests and is not Gatekeeper's, and let the namespaces go, without waiting."""

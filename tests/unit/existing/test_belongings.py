@@ -147,6 +147,26 @@ def test_the_policies_of_a_start_state_go_and_gatekeeper_stays(cluster: FakeClus
     assert cluster.deleted == [policy, f"{NAMESPACES}/lab-3f9a1c-1-default"]
 
 
+def test_a_change_of_gatekeeper_itself_shows_in_its_shape(cluster: FakeCluster) -> None:
+    deployment = "/apis/apps/v1/namespaces/gatekeeper-system/deployments/gatekeeper-audit"
+    cluster.add(*GATEKEEPER, deployment, owner="3f9a1c")
+
+    def shape() -> str:
+        return asyncio.run(_belongings(cluster).gatekeepers_shape())
+
+    webhooks = cluster.objects[GATEKEEPER[3]]
+    webhooks["webhooks"] = [{"name": "validation.gatekeeper.sh", "rules": []}]
+    before = shape()
+    webhooks["webhooks"][0]["clientConfig"] = {"caBundle": "Y2E="}
+    webhooks["metadata"]["generation"] = 2
+    assert shape() == before, "its certificate comes by itself"
+    webhooks["webhooks"][0]["failurePolicy"] = "Fail"
+    assert shape() != before
+    del webhooks["webhooks"][0]["failurePolicy"]
+    cluster.objects[deployment]["metadata"]["generation"] = 2
+    assert shape() != before
+
+
 def test_a_cluster_that_lets_nothing_go_is_an_error(cluster: FakeCluster) -> None:
     cluster.add(f"{NAMESPACES}/lab-3f9a1c-1-default", owner="3f9a1c")
     cluster.forbidden = "lab-3f9a1c"
