@@ -15,7 +15,6 @@ from yarl import URL
 
 from lab.bouncer.reference import parse
 from lab.errors import LabError
-from lab.images.catalogue import CATALOGUE
 from lab.images.endpoint import ACCEPT, Endpoint, stored_name
 
 if TYPE_CHECKING:
@@ -37,11 +36,6 @@ class Pushable(Protocol):
 
     def build(self) -> OciImage:
         """The image itself."""
-
-
-async def push_catalogue(endpoint: Endpoint) -> None:
-    """Make a registry serve every reference of the catalogue."""
-    await push_images(endpoint, CATALOGUE)
 
 
 async def push_images(endpoint: Endpoint, images: Sequence[Pushable]) -> None:

@@ -21,9 +21,9 @@ import aiohttp
 import yaml
 
 from lab.errors import LabError, WaitError
-from lab.images.catalogue import fingerprint
+from lab.images.catalogue import CATALOGUE, fingerprint
 from lab.images.endpoint import Endpoint
-from lab.images.push import push_catalogue
+from lab.images.push import push_images
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -158,7 +158,7 @@ async def prepare_storage(program: Path, directory: Path) -> Path:
         root = Path(scratch, "root")
         config = RegistryConfig(endpoint=Endpoint.unix(Path(scratch, "socket")), root=root)
         async with serving(program, config, directory=Path(scratch)) as endpoint:
-            await push_catalogue(endpoint)
+            await push_images(endpoint, CATALOGUE)
         whole = Path(staging, "root")
         copy_storage(root, whole)
         _publish(whole, finished)

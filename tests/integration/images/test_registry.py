@@ -26,7 +26,7 @@ from lab.images.catalogue import CATALOGUE
 from lab.images.endpoint import ACCEPT, Endpoint, stored_name
 from lab.images.private import HTPASSWD, PRIVATE_DOMAIN
 from lab.images.pull_secrets import Credentials
-from lab.images.push import push_catalogue
+from lab.images.push import push_images
 from lab.images.registry import RegistryConfig, copy_storage, prepare_storage, serving
 from lab.images.resolve import ImageNotFound, ImagePullDenied, ImagePullError, ImageResolver
 from lab.paths import LabPaths
@@ -177,9 +177,9 @@ def test_a_moved_tag_is_seen_at_once_and_pushing_the_catalogue_moves_it_back(
         seen = []
         async with served(program, run_directory, config := on_socket(run_directory, storage)) as resolver:
             seen.append((await resolver.resolve("httpd:2.4")).digest)
-            await push_catalogue(config.endpoint, [moved])
+            await push_images(config.endpoint, [moved])
             seen.append((await resolver.resolve("httpd:2.4")).digest)
-            await push_catalogue(config.endpoint, [HTTPD])
+            await push_images(config.endpoint, [HTTPD])
             seen.append((await resolver.resolve("httpd:2.4")).digest)
         return seen
 
@@ -212,7 +212,7 @@ def test_pushing_again_sends_nothing(program: Path, prepared: Path, run_director
     async def push_to_read_only() -> None:
         config = on_socket(run_directory, prepared, read_only=True)
         async with serving(program, config, directory=run_directory) as endpoint:
-            await push_catalogue(endpoint)
+            await push_images(endpoint, CATALOGUE)
 
     asyncio.run(push_to_read_only())
 
@@ -228,7 +228,7 @@ def test_a_read_only_registry_refuses_a_new_image_and_says_so(
     async def push_new() -> None:
         config = on_socket(run_directory, prepared, read_only=True)
         async with serving(program, config, directory=run_directory) as endpoint:
-            await push_catalogue(endpoint, [new])
+            await push_images(endpoint, [new])
 
     with pytest.raises(LabError) as refusal:
         asyncio.run(push_new())
