@@ -33,6 +33,7 @@ REGISTRY_VERSION = "3.1.2"
 KIND_VERSION = "0.33.0"
 CONTAINERD_VERSION = "2.4.2"
 COREDNS_VERSION = "1.14.6"
+CRI_TOOLS_VERSION = "1.36.0"
 
 _KUBERNETES_MAJOR, _KUBERNETES_MINOR, _ = KUBERNETES_VERSION.split(".")
 _GO = Path(__file__).parent / "go"
@@ -190,6 +191,13 @@ CONTAINERD = GoModule(
 COREDNS = GoModule(
     name="CoreDNS", directory=_GO / "coredns", path="github.com/coredns/coredns", version=COREDNS_VERSION
 )
+CRI_TOOLS = GoModule(
+    name="cri-tools",
+    directory=_GO / "cri-tools",
+    path="sigs.k8s.io/cri-tools",
+    version=CRI_TOOLS_VERSION,
+    stamps={"sigs.k8s.io/cri-tools/pkg/version.Version": CRI_TOOLS_VERSION},
+)
 
 _KUBERNETES_RELEASE = Release(
     url="https://dl.k8s.io/release/v{version}/bin/{os}/{arch}/{name}",
@@ -213,6 +221,12 @@ _CONTAINERD_RELEASE = Release(
     checksum_url="https://github.com/containerd/containerd/releases/download/v{version}/"
     "containerd-{version}-{os}-{arch}.tar.gz.sha256sum",
     member="bin/{name}",
+)
+_CRI_TOOLS_RELEASE = Release(
+    url="https://github.com/kubernetes-sigs/cri-tools/releases/download/v{version}/crictl-v{version}-{os}-{arch}.tar.gz",
+    checksum_url="https://github.com/kubernetes-sigs/cri-tools/releases/download/v{version}/"
+    "crictl-v{version}-{os}-{arch}.tar.gz.sha256",
+    member="crictl",
 )
 
 
@@ -284,6 +298,13 @@ PINS: Mapping[str, Component] = MappingProxyType(
             _containerd("containerd", ("--version",)),
             _containerd("containerd-shim-runc-v2", ("-v",)),
             _containerd("ctr", ("--version",)),
+            Component(
+                name="crictl",
+                module=CRI_TOOLS,
+                package="sigs.k8s.io/cri-tools/cmd/crictl",
+                release=_CRI_TOOLS_RELEASE,
+                on_request=True,
+            ),
             Component(
                 name="coredns",
                 module=COREDNS,

@@ -18,7 +18,9 @@ import yaml
 
 from lab.admission.boot import write_boot_files
 from lab.components import KUBERNETES_VERSION, Components
+from lab.errors import LabError
 from lab.images.node import node_image_name
+from lab.images.node.debian import Debian
 from lab.images.node.system_images import wanted_names
 from lab.paths import LabPaths
 from tests.sandbox import engine
@@ -115,6 +117,18 @@ def cluster(programs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory)
         subprocess.run([*kind, "delete", "cluster", *common], capture_output=True, check=True)
 
 
+def test_nothing_of_the_machine_that_made_it_is_in_the_image() -> None:
+    layers = list((LabPaths.from_environment().cache / "node-image").glob("packages-*/layer.tar"))
+    if not layers:
+        pytest.skip("no node image was made here: run 'lab node-image build'")
+    for layer in layers:
+        with Debian(layer) as debian:
+            for path in ("/etc/hostname", "/etc/resolv.conf", "/etc/machine-id", "/etc/apt/sources.list"):
+                with pytest.raises(LabError) as caught:
+                    debian.read(path)
+                assert caught.value.code == "node-image-file"
+
+
 def test_every_pod_of_the_system_runs_and_is_ready(cluster: Cluster) -> None:
     deadline_s = time.monotonic() + READY_S
     # coredns is ready when it has seen the API server through its Service: Pod network and kube-proxy work then.
@@ -128,6 +142,12 @@ def test_the_node_has_every_image_that_kubeadm_asks_for(cluster: Cluster, progra
 
     assert set(wanted_names(programs["kubeadm"], KUBERNETES_VERSION)) <= set(there)
     assert cluster.on_node("cat", "/kind/version") == f"v{KUBERNETES_VERSION}"
+
+
+def test_a_person_on_the_node_sees_its_containers(cluster: Cluster) -> None:
+    running = cluster.on_node("crictl", "ps", "--output", "json")
+
+    assert {"kube-apiserver", "etcd"} <= {item["metadata"]["name"] for item in json.loads(running)["containers"]}
 
 
 def test_no_unit_of_the_node_has_failed(cluster: Cluster) -> None:

@@ -32,10 +32,12 @@ def build_command(*, output: Path | None, fresh_packages: bool, bin_dir: Path | 
     from lab.components import Components  # noqa: PLC0415
     from lab.components.cli import progress_printer  # noqa: PLC0415
     from lab.components.progress import duration  # noqa: PLC0415
-    from lab.images.node import build_node_image, load_node_image  # noqa: PLC0415
+    from lab.images.node import build_node_image, engine, load_node_image  # noqa: PLC0415
     from lab.images.node.tarballs import write  # noqa: PLC0415
     from lab.paths import LabPaths  # noqa: PLC0415
 
+    if output is None:
+        engine.require()
     started_s = time.monotonic()
     paths = LabPaths.from_environment()
     with progress_printer() as progress:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import docker
+from docker import DockerClient
+from docker.context import ContextAPI
 from docker.errors import APIError, DockerException, ImageNotFound
 from requests.exceptions import RequestException
 
@@ -14,13 +17,21 @@ from lab.errors import LabError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from docker import DockerClient
-
 LABEL = "k8s-supply-chain-lab.inputs"
 """The image's label that names what it was made of."""
 
 _TIMEOUT_S = 600
 """For one answer: Docker says nothing while it unpacks a layer."""
+
+
+def require() -> None:
+    """Find out before any work that Docker answers.
+
+    Raises:
+        LabError: ``docker-unreachable``.
+    """
+    with _client():
+        pass
 
 
 def loaded_inputs(name: str) -> str | None:
@@ -91,7 +102,10 @@ def _conflicts_left() -> Iterator[None]:
 @contextmanager
 def _client() -> Iterator[DockerClient]:
     try:
-        client = docker.from_env(timeout=_TIMEOUT_S)
+        # The daemon that the docker command would use: DOCKER_HOST, else the current context.
+        context = None if os.environ.get("DOCKER_HOST") else ContextAPI.get_current_context()
+        host = getattr(context, "Host", None)
+        client = DockerClient(base_url=host, timeout=_TIMEOUT_S) if host else docker.from_env(timeout=_TIMEOUT_S)
         client.ping()
     except (DockerException, RequestException) as error:
         raise LabError(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KUBERNETES_PROGRAMS = ("kubeadm", "kubelet", "kubectl")
-CONTAINERD_PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr")
+CONTAINERD_PROGRAMS = ("containerd", "containerd-shim-runc-v2", "crictl", "ctr")
 POD_SUBNET = "10.244.0.0/24"
 """What the first node gets of kind's default, 10.244.0.0/16."""
 

@@ -30,7 +30,8 @@ PACKAGES = (
     # the container runtime and the network
     "catatonit", "containernetworking-plugins", "libseccomp2", "pigz", "runc",
     # what kind's entrypoint and a person on the node call
-    "bash", "ca-certificates", "curl", "e2fsprogs", "iputils-ping", "jq", "procps", "vim-tiny",
+    "bash", "ca-certificates", "curl", "e2fsprogs", "iputils-ping", "jq", "less", "nano", "procps",
+    "vim-tiny",
 )  # fmt: skip
 
 _LEFT_OUT = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*", "/usr/share/info/*")
@@ -48,10 +49,11 @@ ln -sf /usr/lib/systemd/systemd sbin/init
 ln -sf /dev/null etc/systemd/system/systemd-binfmt.service
 mkdir -p opt/cni etc/kubernetes/manifests
 ln -s /usr/lib/cni opt/cni/bin
-rm -rf etc/apt/sources.list etc/apt/sources.list.d/* etc/apt/apt.conf.d/99mmdebstrap etc/machine-id
+rm -rf etc/apt/sources.list etc/apt/sources.list.d/* etc/apt/apt.conf.d/99mmdebstrap
+rm -f etc/hostname etc/machine-id etc/resolv.conf
 rm -rf var/lib/apt/lists/* var/cache/apt/* var/log/*
 """
-"""As kind's images/base/Dockerfile, and nothing of this machine's apt is left."""
+"""As kind's images/base/Dockerfile, and nothing of this machine is left: not its mirror, its name or its resolvers."""
 
 _TOOL = "mmdebstrap"
 

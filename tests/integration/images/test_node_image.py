@@ -10,11 +10,14 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from lab.components import KUBERNETES_VERSION, Components
 from lab.components.pins import COREDNS_VERSION
+from lab.errors import LabError
 from lab.images.node import content_store
 from lab.images.node.apt import read_setup
+from lab.images.node.cli import node_image_group
 from lab.images.node.node_files import base_spec, default_spec
 from lab.images.node.system_images import PROGRAMS, SystemImage, oci_archive, wanted_names
 from lab.images.node.tarballs import Layer
@@ -81,6 +84,18 @@ def test_the_settings_that_a_container_starts_from_have_no_fixed_limits(containe
     assert '"rlimits"' in spec
     assert '"rlimits"' not in base_spec(spec)
     assert "/kind/bin/mount-product-files.sh" in base_spec(spec)
+
+
+def test_without_docker_nothing_is_built(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:9")  # the discard port: nothing listens
+
+    result = CliRunner().invoke(node_image_group, ["build"])
+
+    assert isinstance(result.exception, LabError)
+    assert result.exception.code == "docker-unreachable"
+    assert "--output" in result.exception.hint
+    assert not (tmp_path / "home").exists()
 
 
 @pytest.mark.skipif(shutil.which("apt-get") is None, reason="this machine has no apt")

@@ -21,7 +21,7 @@ def test_every_program_of_the_lab_is_pinned_under_its_own_name() -> None:
     assert set(PINS) == {
         "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubeadm", "kubectl",
         "etcd", "kwok", "kwokctl", "gatekeeper", "opa", "registry",
-        "kind", "kubelet", "kube-proxy", "containerd", "containerd-shim-runc-v2", "ctr", "coredns",
+        "kind", "kubelet", "kube-proxy", "containerd", "containerd-shim-runc-v2", "ctr", "crictl", "coredns",
     }  # fmt: skip
     assert all(name == component.name for name, component in PINS.items())
 
