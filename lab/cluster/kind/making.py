@@ -13,8 +13,9 @@ from lab.cluster.kind import node_services
 from lab.cluster.kind.creation import Order
 from lab.cluster.kind.definition import OVERLAY_VARIABLE, render
 from lab.cluster.kind.layout import KindSettings
-from lab.components import KUBERNETES_VERSION, Components
+from lab.components import Components
 from lab.errors import InputError
+from lab.images.node import node_image_name
 from lab.images.workloads import WorkloadImages
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from lab.cluster.kind.layout import KindLayout
     from lab.paths import LabPaths
 
-OWN_NODE_IMAGE = f"localhost/k8s-supply-chain-lab/node:v{KUBERNETES_VERSION}"
-"""What ``lab node-image build`` makes."""
 _MOUNT_POINTS = 'for pid in "$@"; do echo "$pid $(cut -d" " -f5 "/proc/$pid/mountinfo" | tr "\\n" " ")"; done'
 
 
@@ -71,7 +70,7 @@ def prepare(
             definition_path.read_text(),
             mounts=node_services.mounts(programs, images),
             overlay=_overlay(),
-            has_own_network=settings.image == OWN_NODE_IMAGE,
+            has_own_network=settings.image == node_image_name(),
         )
     )
     return Order(
@@ -99,9 +98,9 @@ def _overlay() -> str:
 
 def choose_image(definition: ClusterDefinition, engine: Engine) -> str:
     """The definition's node image, unless Docker lacks it and has the one that the lab makes itself."""
-    wanted = definition.node_image
-    if engine.image_id(wanted) is None and engine.image_id(OWN_NODE_IMAGE) is not None:
-        return OWN_NODE_IMAGE
+    wanted, own = definition.node_image, node_image_name()
+    if engine.image_id(wanted) is None and engine.image_id(own) is not None:
+        return own
     return wanted
 
 
