@@ -1,0 +1,141 @@
+"""The backend without Docker behind it: what it says of a lab, and what it does to what it finds."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from lab.cluster.kind import leftovers
+from lab.cluster.kind.backend import KindCluster
+from lab.cluster.kind.layout import KindSettings, cluster_name
+from lab.cluster.protocol import Cluster, ExecResult, ImageLoading, Snapshots
+from lab.errors import LabError
+from lab.paths import LabPaths
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lab.cluster.kind.engine import Engine
+
+MANIFEST = b"kind: Pod\nspec: {containers: [{command: [kube-apiserver, --a=b]}]}\n"
+SETTINGS = KindSettings(
+    name="one", cluster="one-123456", state="off", definition="d", image="i", gatekeeper_manifest="g"
+)
+KUBECONFIG = "clusters: [{name: one, cluster: {server: 'https://127.0.0.1:1'}}]\n"
+
+
+def look(argv: Sequence[str]) -> str:
+    command = base64.b64encode("\0".join([*argv, ""]).encode()).decode()
+    manifest = base64.b64encode(MANIFEST).decode()
+    return f"now 1000\nwritten 900\nmanifest {manifest}\nprocess 7 100 {command}\nuptime 50 100\n"
+
+
+class FakeEngine:
+    """A Docker with one node, or none."""
+
+    def __init__(self, *, node: str | None = "node", output: str = "", clusters: tuple[str, ...] = ()) -> None:
+        self.node = node
+        self.output = output
+        self.held = clusters
+        self.removed: list[str] = []
+
+    def node_id(self, _cluster: str) -> str | None:
+        return self.node
+
+    def run(self, _node: str, argv: Sequence[str], **_: Any) -> ExecResult:
+        return ExecResult(argv=tuple(argv), exit_code=0, stdout=self.output, stderr="")
+
+    def processes(self, _node: str) -> dict[int, str]:
+        return {2**22 + 1: "kube-controller"}
+
+    def clusters(self) -> tuple[str, ...]:
+        return self.held
+
+    def remove(self, cluster: str) -> None:
+        self.removed.append(cluster)
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> LabPaths:
+    return LabPaths(cache=tmp_path / "cache", state=tmp_path / "state")
+
+
+def lab(paths: LabPaths, engine: FakeEngine, *, made: bool = True) -> KindCluster:
+    cluster = KindCluster("one", paths=paths, connect=lambda: cast("Engine", engine))
+    if made:
+        (paths.labs / "one").mkdir(parents=True)
+        SETTINGS.save(paths.labs / "one" / "lab.json")
+        (paths.labs / "one" / "kubeconfig").write_text(KUBECONFIG)
+    return cluster
+
+
+def test_it_is_what_scenarios_ask_for(paths: LabPaths) -> None:
+    cluster = lab(paths, FakeEngine(), made=False)
+    assert isinstance(cluster, Cluster)
+    assert isinstance(cluster, Snapshots)
+    assert isinstance(cluster, ImageLoading)
+
+
+def test_a_lab_that_was_never_made_is_stopped_and_docker_is_not_asked(paths: LabPaths) -> None:
+    def unreachable() -> Engine:
+        raise AssertionError
+
+    status = KindCluster("one", paths=paths, connect=unreachable).status()
+    assert (status.phase, status.server, status.backend) == ("stopped", "", "kind")
+
+
+def test_a_lab_whose_node_is_gone_says_so(paths: LabPaths) -> None:
+    status = lab(paths, FakeEngine(node=None)).status()
+    assert status.phase == "stopped"
+    assert "lab down" in status.notes[0]
+
+
+def test_a_lab_whose_api_server_does_not_answer_is_starting(paths: LabPaths) -> None:
+    status = lab(paths, FakeEngine(output=look(["kube-apiserver", "--a=b"]))).status()
+    assert (status.phase, status.state, status.server) == ("starting", "off", "https://127.0.0.1:1")
+    assert status.api_server.flags == ("--a=b",)
+    assert [process.name for process in status.processes] == ["kube-controller-manager"]
+
+
+def test_a_command_for_a_lab_that_does_not_run_is_an_error(paths: LabPaths) -> None:
+    with pytest.raises(LabError) as caught:
+        lab(paths, FakeEngine(node=None)).node_exec(["true"])
+    assert caught.value.code == "lab-not-running"
+
+
+def test_down_removes_what_docker_holds_and_the_directory(paths: LabPaths) -> None:
+    engine = FakeEngine()
+    cluster = lab(paths, engine)
+    cluster.down()
+    cluster.down()
+    assert set(engine.removed) == {cluster_name("one", paths.labs)}
+    assert list(paths.labs.iterdir()) == []
+
+
+def test_what_killed_runs_left_is_removed_and_nothing_of_anybody_else(
+    paths: LabPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, kept = cluster_name("left", paths.labs), cluster_name("one", paths.labs)
+    engine = FakeEngine(clusters=(left, kept, "kind", "left-000000"))
+    lab(paths, engine)
+    monkeypatch.setattr("lab.cluster.kind.engine.Engine.connect", lambda: engine)
+    monkeypatch.setattr("shutil.which", lambda _: "/usr/bin/docker")
+    assert leftovers.remove_left_over(paths) == (left,)
+    assert engine.removed == [left]
+
+
+def test_without_docker_nothing_is_left_over(paths: LabPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    assert leftovers.remove_left_over(paths) == ()
+
+
+def test_settings_are_read_as_they_were_saved(tmp_path: Path) -> None:
+    SETTINGS.save(tmp_path / "lab.json")
+    assert KindSettings.load(tmp_path / "lab.json") == SETTINGS
+
+
+def test_the_same_name_in_another_directory_is_another_cluster(tmp_path: Path) -> None:
+    assert cluster_name("one", tmp_path / "a") != cluster_name("one", tmp_path / "b")
