@@ -46,6 +46,7 @@ _POLL_S = 0.3
 _FAILED_TWICE = 10.0
 """An API server that failed, with nothing to say how often, has failed for good after so many seconds."""
 _ABSENT_IS_FINAL_S = 5.0
+_REMOVE_MOUNTED = "find /etc/kubernetes/pki /etc/kubernetes/admission -mindepth 1 -delete"
 _CONTROL_PLANE = {"kube-controller": "kube-controller-manager"}
 """The kernel keeps fifteen letters of a program's name."""
 
@@ -456,6 +457,11 @@ class KindCluster:
         replace(self._settings(), state="" if state is None else state.key).save(self._layout.settings_file)
 
     def _remove(self) -> None:
+        node = None if os.geteuid() == 0 else self._node_id()
+        if node is not None:
+            # Written by the node's root below our directory; only it may remove them.
+            with contextlib.suppress(LabError):
+                self._engine.run(node, ("sh", "-c", _REMOVE_MOUNTED))
         self._engine.remove(self._cluster)
         try:
             with contextlib.suppress(FileNotFoundError):

@@ -1,0 +1,199 @@
+"""Labs on kind, for real: what a start state decides, what a wrong definition ends with, and what is left behind.
+
+Run by ``pytest tests/kind``, apart from the tests that need no Docker. The contract that holds for every backend is run
+by ``pytest tests/e2e/test_cluster_contract.py --lab-backend kind``.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import struct
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from lab.cluster.kind.backend import KindCluster
+from lab.cluster.kind.definition import OVERLAY_VARIABLE
+from lab.cluster.kind.engine import Engine
+from lab.cluster.kind.layout import cluster_name
+from lab.cluster.kind.leftovers import remove_left_over
+from lab.cluster.protocol import DEFAULT_STATE
+from lab.components import Components
+from lab.errors import LabError
+from lab.images.node import node_image_name
+from lab.paths import LabPaths
+from tests.sandbox.kind_needs import kind_configuration
+from tests.sandbox.machine import look
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parents[2]
+DEFINITION = (ROOT / "kind-config.yaml").read_text()
+_EVERY_PROTOCOL = 0x0003
+_DNS_PORT = 53
+
+
+def _nobody(_text: str) -> None:
+    """Progress that nobody watches."""
+
+
+@pytest.fixture(scope="module")
+def paths() -> LabPaths:
+    return LabPaths.from_environment()
+
+
+@pytest.fixture(scope="module")
+def docker_engine(paths: LabPaths) -> Engine:
+    try:
+        engine = Engine.connect()
+    except LabError:
+        pytest.skip("Docker does not answer; on a test machine: python -m tests.sandbox up")
+    if engine.image_id(node_image_name()) is None:
+        pytest.skip(f"Docker has no {node_image_name()}: run 'lab node-image build'")
+    for program in ("kind", "coredns"):
+        if Components(paths).path(program) is None:
+            pytest.skip(f"{program} is not in the component store: run 'lab components fetch {program}'")
+    return engine
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _machine(tmp_path_factory: pytest.TempPathFactory, docker_engine: Engine) -> Iterator[None]:
+    """What this machine needs of a kind cluster."""
+    del docker_engine
+    directory = tmp_path_factory.mktemp("machine")
+    (directory / "overlay.yaml").write_text(yaml.safe_dump(kind_configuration(look(), directory)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(OVERLAY_VARIABLE, str(directory / "overlay.yaml"))
+        yield
+
+
+class Queries(threading.Thread):
+    """Hears every packet of this machine that goes to a name server."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.heard: list[bytes] = []
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(_EVERY_PROTOCOL))
+        self._socket.settimeout(0.2)
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        while not self._over.is_set():
+            try:
+                packet = self._socket.recv(65535)
+            except TimeoutError:
+                continue
+            if packet[0] >> 4 == 4 and packet[9] in (socket.IPPROTO_UDP, socket.IPPROTO_TCP):
+                header = (packet[0] & 0x0F) * 4
+                if struct.unpack_from("!H", packet, header + 2)[0] == _DNS_PORT:
+                    self.heard.append(packet)
+
+    def stop(self) -> list[bytes]:
+        self._over.set()
+        self.join()
+        self._socket.close()
+        return self.heard
+
+
+@pytest.fixture(scope="module")
+def queries() -> Iterator[Queries]:
+    if os.geteuid() != 0:
+        pytest.skip("only root hears what the machine sends")
+    listener = Queries()
+    listener.start()
+    yield listener
+    if listener.is_alive():
+        listener.stop()
+
+
+@pytest.fixture(scope="module")
+def lab(paths: LabPaths, queries: Queries) -> Iterator[KindCluster]:
+    del queries  # listens from before the node is there
+    cluster = KindCluster(f"kind-{secrets.token_hex(3)}", paths=paths)
+    try:
+        cluster.up(DEFAULT_STATE, progress=_nobody)
+        yield cluster
+    finally:
+        cluster.down()
+
+
+def test_it_enforces_its_policy_and_the_bouncer_decides(lab: KindCluster) -> None:
+    status = lab.status()
+    assert (status.phase, status.state, status.backend) == ("running", "enforced+bouncer", "kind")
+    denied = lab.node_exec(["kubectl", "run", "x", "--image=quay.io/x", "--dry-run=server"])
+    assert "image policy webhook backend denied one or more images" in denied.stderr
+    allowed = lab.node_exec(["kubectl", "run", "x", "--image=docker.io/library/nginx", "--dry-run=server"])
+    assert allowed.exit_code == 0, allowed.stderr
+
+
+def test_an_image_that_the_definition_names_unchanged_is_pulled_and_runs(lab: KindCluster) -> None:
+    lab.load_images(["docker.io/library/httpd:2.4"], progress=_nobody)
+    assert lab.node_exec(["kubectl", "run", "web", "--image=httpd:2.4"]).exit_code == 0
+    ready = lab.node_exec(["kubectl", "wait", "pod/web", "--for=condition=Ready", "--timeout=90s"], timeout_s=100)
+    assert ready.exit_code == 0, ready.stderr
+
+
+def test_an_unknown_name_is_none_at_once_and_nobody_outside_is_asked(lab: KindCluster, queries: Queries) -> None:
+    name = f"unknown-{secrets.token_hex(6)}"
+    began_s = time.monotonic()
+    assert lab.node_exec(["getent", "hosts", f"{name}.example"]).exit_code == 2
+    assert time.monotonic() - began_s < 5
+    # The API server asks with its own resolver, from its container's file.
+    servers = lab.node_exec(["sh", "-c", "cat /proc/$(pidof kube-apiserver)/root/etc/resolv.conf"]).stdout.split()
+    assert servers == ["nameserver", "169.254.169.254"]
+    heard = queries.stop()
+    node = str(lab._engine.inspect(lab._require_node())["NetworkSettings"]["Networks"].popitem()[1]["IPAddress"])
+    of_the_node = [packet for packet in heard if packet[12:16] == socket.inet_aton(node)]
+    assert of_the_node == []
+    assert not any(name.encode() in packet or b"image-bouncer-webhook" in packet for packet in heard)
+
+
+@pytest.mark.parametrize(
+    ("code", "old", "new", "words"),
+    [
+        (
+            "file-not-mounted",
+            "value: /etc/kubernetes/admission/admission_config.yaml",
+            "value: /etc/kubernetes/admission/none.yaml",
+            "/etc/kubernetes/admission/none.yaml",
+        ),
+        (
+            "flag-unknown",
+            "        - name: audit-log-path",
+            '        - name: enable-swagger-ui\n          value: "true"\n        - name: audit-log-path',
+            "--enable-swagger-ui",
+        ),
+        ("invalid-file", "hostPath: admission\n", "hostPath: admision\n", "admision is not there"),
+    ],
+)
+def test_a_wrong_definition_ends_with_cause_and_remedy_and_leaves_nothing(
+    paths: LabPaths, docker_engine: Engine, tmp_path: Path, *, code: str, old: str, new: str, words: str
+) -> None:
+    assert old in DEFINITION
+    (tmp_path / "kind-config.yaml").write_text(DEFINITION.replace(old, new, 1))
+    name = f"broken-{secrets.token_hex(3)}"
+    cluster = KindCluster(name, paths=paths, definition=tmp_path / "kind-config.yaml")
+    with pytest.raises(LabError) as caught:
+        cluster.up(DEFAULT_STATE, progress=_nobody)
+    assert (caught.value.code, words in str(caught.value)) == (code, True), caught.value
+    assert cluster_name(name, paths.labs) not in docker_engine.clusters()
+    assert not (paths.labs / name).exists()
+
+
+def test_what_a_killed_run_left_is_found_without_its_directory(paths: LabPaths, docker_engine: Engine) -> None:
+    name = f"killed-{secrets.token_hex(3)}"
+    mine = cluster_name(name, paths.labs)
+    docker_engine.make_network(mine)
+    shutil.rmtree(paths.labs / name, ignore_errors=True)
+    assert mine in remove_left_over(paths)
+    assert mine not in docker_engine.clusters()
