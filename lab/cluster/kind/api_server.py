@@ -41,10 +41,9 @@ for comm in $(grep -lxE 'kube-apiserver|kube-controller|kube-scheduler|etcd' /pr
   [ -z "$line" ] || echo "process ${process#/proc/} ${began:-0} $line"
 done
 echo "uptime $(cut -d' ' -f1 /proc/uptime) $(getconf CLK_TCK)"
-newest=$(ls -1t /var/log/pods/kube-system_kube-apiserver-*/kube-apiserver/*.log 2>/dev/null | head -1)
-if [ -n "$newest" ]; then
-  echo "log ${newest##*/} $(stat -c %.Y "$newest") $(tail -c 65536 "$newest" | base64 -w0)"
-fi
+for log in $(ls -1t /var/log/pods/kube-system_kube-apiserver-*/kube-apiserver/*.log 2>/dev/null | head -2); do
+  echo "log ${log##*/} $(stat -c %.Y "$log") $(tail -c 65536 "$log" | base64 -w0)"
+done
 """
 _KUBELET_ERRORS = r"""
 journalctl -u kubelet --no-pager -o cat --since "@$1" 2>/dev/null | grep -F kube-apiserver | tail -400 |
@@ -77,6 +76,21 @@ class Process:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Log:
+    """The log of one run of the API server.
+
+    Attributes:
+        run: the how manieth of its Pod, from 0.
+        written_s: when it was last written to.
+        tail: its end.
+    """
+
+    run: int
+    written_s: float
+    tail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
     """What was seen on the node; times are the node's, in seconds since the epoch.
 
@@ -85,8 +99,7 @@ class Sight:
         manifest: the API server's manifest; None when there is none.
         written_s: when it was written.
         processes: the control plane's.
-        log: the tail of the API server's newest log.
-        logged_s: when that was last written to.
+        logs: the API server's two newest, the newest first: what runs now, and what ran before.
         restarts: how often its container has been started again.
         kubelet_errors: what the kubelet has to say about it since the manifest was written.
     """
@@ -95,8 +108,7 @@ class Sight:
     manifest: bytes | None = None
     written_s: float = 0.0
     processes: tuple[Process, ...] = ()
-    log: str = ""
-    logged_s: float = 0.0
+    logs: tuple[Log, ...] = ()
     restarts: int = 0
     kubelet_errors: tuple[str, ...] = field(default=())
 
@@ -123,12 +135,17 @@ def look(engine: Engine, node: str) -> Sight:
 def parse(text: str, *, kubelet_errors: tuple[str, ...] = ()) -> Sight:
     """Read what the look at a node has printed."""
     found: dict[str, str] = {}
+    logs: list[Log] = []
     lines: list[tuple[int, int, tuple[str, ...]]] = []
     for line in text.splitlines():
         word, _, rest = line.partition(" ")
         if word == "process":
             pid, ticks, command = rest.split(" ")
             lines.append((int(pid), int(ticks), _argv(command)))
+        elif word == "log":
+            name, written, tail = rest.split(" ")
+            run = int(name.removesuffix(".log")) if name.removesuffix(".log").isdigit() else 0
+            logs.append(Log(run=run, written_s=float(written), tail=base64.b64decode(tail).decode(errors="replace")))
         else:
             found[word] = rest
     if "now" not in found or "uptime" not in found:
@@ -140,7 +157,6 @@ def parse(text: str, *, kubelet_errors: tuple[str, ...] = ()) -> Sight:
         )
     up_s, ticks_per_s = (float(number) for number in found["uptime"].split())
     boot_s = float(found["now"]) - up_s
-    name, logged_s, log = (found.get("log") or "0.log 0 ").split(" ")
     return Sight(
         now_s=float(found["now"]),
         manifest=base64.b64decode(found["manifest"]) if "manifest" in found else None,
@@ -150,9 +166,8 @@ def parse(text: str, *, kubelet_errors: tuple[str, ...] = ()) -> Sight:
             for pid, ticks, argv in lines
             if argv
         ),
-        log=base64.b64decode(log).decode(errors="replace"),
-        logged_s=float(logged_s),
-        restarts=int(name.removesuffix(".log")) if name.removesuffix(".log").isdigit() else 0,
+        logs=tuple(logs),
+        restarts=logs[0].run if logs else 0,
         kubelet_errors=kubelet_errors,
     )
 
@@ -172,11 +187,11 @@ def describe(sight: Sight, *, answers: bool, known: str = "") -> ApiServerStatus
         flags = newest.argv[1:]
         runs = answers and len(sight.api_servers) == 1 and _is_settled(sight, newest, known)
         # A program that ends again and again is shown with what it ended of, also while it tries once more.
-        error = "" if runs or not sight.restarts else _logged_error(sight)
+        error = "" if runs else logged_error(sight)
         return ApiServerStatus(
             state="running" if runs else "starting", flags=flags, error=error, restarts=sight.restarts
         )
-    error = _logged_error(sight)
+    error = logged_error(sight)
     if error:
         return ApiServerStatus(state="failed", error=error, restarts=sight.restarts)
     if sight.kubelet_errors and sight.now_s - sight.written_s > NOTICED_S:
@@ -233,9 +248,10 @@ def _is_settled(sight: Sight, process: Process, known: str) -> bool:
     return known == meaning(manifest) if known else sight.now_s - sight.written_s > SETTLED_S
 
 
-def _logged_error(sight: Sight) -> str:
-    """What its newest run ended with, unless that was one of an earlier manifest, or it was ended by somebody."""
-    return fatal_error_in(sight.log) if sight.logged_s >= sight.written_s else ""
+def logged_error(sight: Sight) -> str:
+    """What its last run ended with, unless that was one of an earlier manifest, or it was ended by somebody."""
+    errors = (fatal_error_in(log.tail) for log in sight.logs if log.written_s >= sight.written_s)
+    return next(filter(None, errors), "")
 
 
 def _kubelet_error(line: str) -> str:

@@ -139,7 +139,7 @@ def _raise_if_hopeless(order: Order, engine: Engine) -> None:
         sight = api_server.look(engine, node)
     except LabError:
         return  # the node has just begun to boot, or ends: kind says more about that
-    error = fatal_error_in(sight.log)
+    error = api_server.logged_error(sight)
     if not error or sight.api_servers:
         return
     enough = _RESTARTS_WITH_CAUSE if diagnosis.find(error) else _RESTARTS_WITHOUT

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from lab.cluster.kind.api_server import Process, Sight, asked_for, describe, meaning, outlived, parse
+from lab.cluster.kind.api_server import Log, Process, Sight, asked_for, describe, meaning, outlived, parse
 from lab.errors import LabError
 
 ARGV = ("kube-apiserver", "--enable-admission-plugins=NodeRestriction", "--event-ttl=60m")
@@ -35,16 +35,16 @@ def test_what_the_node_prints_is_read() -> None:
         f"log 3.log 1995.5 {_b64(CRASH.encode())}\n"
     )
     assert sight.manifest == MANIFEST
-    assert (sight.now_s, sight.written_s, sight.logged_s, sight.restarts) == (2000.5, 1990.25, 1995.5, 3)
+    assert (sight.now_s, sight.written_s, sight.restarts) == (2000.5, 1990.25, 3)
     assert sight.api_servers == (
         Process(pid=17, argv=("/usr/local/bin/kube-apiserver", "--a=b c"), began_s=1950.0, ticks=5000),
     )
-    assert sight.log == CRASH
+    assert sight.logs == (Log(run=3, written_s=1995.5, tail=CRASH),)
 
 
 def test_a_node_without_manifest_or_log_is_read() -> None:
     sight = parse("now 2000.5\nuptime 100.5 100\n")
-    assert (sight.manifest, sight.processes, sight.log) == (None, (), "")
+    assert (sight.manifest, sight.processes, sight.logs) == (None, (), ())
     assert describe(sight, answers=False).state == "absent"
 
 
@@ -79,13 +79,15 @@ def test_a_manifest_that_was_only_touched_changes_nothing() -> None:
 
 
 def test_one_that_ended_tells_its_own_error() -> None:
-    status = describe(replace(SIGHT, processes=(), log=CRASH, logged_s=1050.0, restarts=2), answers=False)
+    status = describe(
+        replace(SIGHT, processes=(), logs=(Log(run=2, written_s=1050.0, tail=CRASH),), restarts=2), answers=False
+    )
     assert (status.state, status.restarts) == ("failed", 2)
     assert status.error.endswith('"ImagePolicyWebhook": no config specified')
 
 
 def test_the_log_of_an_earlier_manifest_is_no_failure_of_this_one() -> None:
-    status = describe(replace(SIGHT, processes=(), log=CRASH, logged_s=900.0), answers=False)
+    status = describe(replace(SIGHT, processes=(), logs=(Log(run=2, written_s=900.0, tail=CRASH),)), answers=False)
     assert (status.state, status.error) == ("starting", "")
 
 
@@ -128,5 +130,15 @@ def test_comments_mean_nothing() -> None:
 
 def test_one_that_somebody_has_ended_is_no_failure() -> None:
     log = "2026-01-01T00:00:00.0Z stderr F I0101 00:00:00.0  1 controller.go:1] quota admission added evaluator"
-    status = describe(replace(SIGHT, processes=(), log=log, logged_s=1050.0, restarts=2), answers=False)
+    status = describe(
+        replace(SIGHT, processes=(), logs=(Log(run=2, written_s=1050.0, tail=log),), restarts=2), answers=False
+    )
     assert (status.state, status.error) == ("starting", "")
+
+
+def test_while_it_tries_once_more_it_is_shown_with_what_it_ended_of() -> None:
+    logs = (Log(run=3, written_s=1099.0, tail=""), Log(run=2, written_s=1090.0, tail=CRASH))
+    status = describe(replace(SIGHT, logs=logs, restarts=3), answers=False)
+    assert status.state == "starting"
+    assert "no config specified" in status.error
+    assert describe(replace(SIGHT, logs=logs, restarts=3), answers=True).error == ""
