@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from lab.cluster.protocol import Addon, Needs
+from lab.cluster.protocol import Addon, Capability, Needs
 from lab.scenario.result import PhaseKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
-    from lab.cluster.protocol import Capability
     from lab.scenario.load import Scenario
     from lab.scenario.schema.scenario import Mistake
 
@@ -64,6 +63,15 @@ class Plan:
     skip: str = ""
 
 
+_TOLD_BY_IT = "which tells whether a decision point failed open"
+
+
+def _tells_failing_open(scenario: Scenario, mistake: Mistake) -> bool:
+    """Whether a mistake is known by feedback that depends on whether a decision point failed open."""
+    check = next(check for check in scenario.document.checks if check.id == mistake.fails)
+    return any("failedOpen" in rule.when for rule in check.feedback if rule.id == mistake.feedback)
+
+
 def needs_of(scenario: Scenario) -> Needs:
     """What a scenario takes up in a cluster besides objects of its own."""
     start = scenario.document.start
@@ -107,9 +115,16 @@ def plan(
         Phase(kind=PhaseKind.UNTOUCHED, name="untouched", fresh=True),
         Phase(kind=PhaseKind.SOLUTION, name="solution"),
     ]
-    reason = "" if can_reset else f"the backend {backend} cannot put the start state back"
+    no_reset = "" if can_reset else f"the backend {backend} cannot put the start state back"
+    no_proof = "" if Capability.AUDIT_LOG in capabilities else f"the backend {backend} lacks audit-log, {_TOLD_BY_IT}"
     phases += [
-        Phase(kind=PhaseKind.MISTAKE, name=f"mistake/{mistake.id}", fresh=True, mistake=mistake, skip=reason)
+        Phase(
+            kind=PhaseKind.MISTAKE,
+            name=f"mistake/{mistake.id}",
+            fresh=True,
+            mistake=mistake,
+            skip=no_reset or (no_proof if _tells_failing_open(scenario, mistake) else ""),
+        )
         for mistake in (scenario.document.mistakes if mistakes else ())
     ]
     return Plan(mode=mode, phases=tuple(phases))

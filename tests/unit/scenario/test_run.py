@@ -351,6 +351,15 @@ def test_a_plan_is_made_before_anything_runs(scenario: Scenario) -> None:
     assert made.skip == "the backend existing lacks node-files"
 
 
+@pytest.mark.parametrize("audited", [True, False])
+def test_a_mistake_known_by_failing_open_is_skipped_where_nothing_tells_that(write: Write, *, audited: bool) -> None:
+    scenario = load(write(("when: {decider: failed-closed}", 'when: {failedOpen: "."}')))
+    capabilities = {Capability.NODE_FILES} | ({Capability.AUDIT_LOG} if audited else set())
+    made = plan(scenario, backend="existing", capabilities=capabilities, can_reset=True)
+    reason = "the backend existing lacks audit-log, which tells whether a decision point failed open"
+    assert [phase.skip for phase in made.phases] == ["", "", "" if audited else reason]
+
+
 @pytest.mark.parametrize(
     "start", ["addons: [gatekeeper]", "files: [{path: /root/g.yaml, component: gatekeeper-manifest}]"]
 )
