@@ -5,7 +5,8 @@ one finds it put back. Only tests about a lab's own life and death start labs of
 seconds, so tests of one start state run in one worker, those first that change nothing.
 
 What `make test` runs of them takes minutes: the solution of every scenario, the contract, the node. The rest is marked
-``thorough``: every mistake of every scenario, a candidate's typing, the plugin's upstream cases, labs that are killed.
+``thorough``: every mistake of every scenario, a candidate's typing, the plugin's upstream cases, labs that are killed,
+another's cluster.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from lab.cluster.protocol import Cluster
     from tests.e2e.conftest import Eventually, Node
 
-pytestmark = pytest.mark.lab_state("off")
+pytestmark = [pytest.mark.thorough, pytest.mark.lab_state("off")]
 
 ROOT = Path(__file__).parents[2]
 SCENARIO = ROOT / "scenarios/cel/cel-trusted-registry"
