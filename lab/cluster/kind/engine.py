@@ -13,6 +13,7 @@ import socket
 import struct
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import docker
@@ -57,6 +58,7 @@ class Engine:
 
     def __init__(self, api: docker.APIClient) -> None:
         self._api = api
+        weakref.finalize(self, api.close)
 
     @classmethod
     def connect(cls) -> Engine:
@@ -188,7 +190,7 @@ class Engine:
                     hint="see whether it waits for something; lab status",
                 ) from error
             finally:
-                stream.close()
+                _close(stream)
             exit_code = self._exit_code(command)
         return ExecResult(
             argv=tuple(argv),
@@ -231,6 +233,14 @@ def _converse(connection: socket.socket, stdin: bytes, *, deadline_s: float) -> 
             del pending[:end]
     sender.join()
     return bytes(output[_STDOUT]), bytes(output[_STDERR])
+
+
+def _close(stream: Any) -> None:
+    """Close a stream of the library's, its response and the socket below it, which would be left to the garbage."""
+    response, below = getattr(stream, "_response", None), getattr(stream, "_sock", None)
+    for closable in (response, stream, below):
+        if closable is not None:
+            closable.close()
 
 
 def _send(connection: socket.socket, stdin: bytes) -> None:

@@ -30,6 +30,9 @@ class Daemon:
         self._exit_codes = list(exit_codes)
         self._heard = threading.Event()
 
+    def close(self) -> None:
+        pass
+
     def exec_create(self, container: str, argv: list[str], **options: Any) -> dict[str, str]:
         self.asked.append(("exec_create", (container, argv, options)))
         return {"Id": "exec1"}
