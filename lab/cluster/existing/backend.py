@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import threading
+import weakref
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -295,22 +296,17 @@ class ExistingCluster:
         kubectl.symlink_to(Components(self._paths, bin_dir=self._bin_dir).ensure("kubectl")["kubectl"])
         self._home.mkdir(exist_ok=True)
         self._gateway = Gateway(self._reached, self._overlay, directory=self._root)
+        self._started_loop().at_the_end(self._gateway.stop)
         self._run(self._gateway.start())
         self._write_kubeconfig(self._gateway)
         self._scripts = Scripts(self._home, bin_dir=programs, kubeconfig=self._kubeconfig_file)
 
     def _close(self) -> None:
-        if self._gateway is not None:
-            self._run(self._gateway.stop())
-            self._gateway = None
-        self._scripts = None
-        self._give_gatekeeper_back()
-        if self._upstream is not None:
-            self._run(self._upstream.close())
-            self._upstream = None
+        self._gateway, self._scripts, self._upstream = None, None, None
         if self._loop is not None:
             self._loop.stop()
             self._loop = None
+        self._give_gatekeeper_back()
         if self._alone is not None:
             self._alone.release()
             self._alone = None
@@ -413,7 +409,8 @@ class ExistingCluster:
         """The cluster, connected to when it is first asked."""
         if self._upstream is None:
             settings = self._settings
-            self._upstream = self._run(_connected(Path(settings.kubeconfig), settings.context))
+            self._upstream = upstream = self._run(_connected(Path(settings.kubeconfig), settings.context))
+            self._started_loop().at_the_end(upstream.close)
         return self._upstream
 
     @property
@@ -421,9 +418,14 @@ class ExistingCluster:
         return Belongings(self._reached, self._settings.run)
 
     def _run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
+        return self._started_loop().run(coroutine)
+
+    def _started_loop(self) -> _Loop:
+        """The event loop of its connections, which ends with it, also when it is kept and nobody takes it down."""
         if self._loop is None:
             self._loop = _Loop(self.name)
-        return self._loop.run(coroutine)
+            weakref.finalize(self, self._loop.stop)
+        return self._loop
 
     def _require(self) -> Scripts:
         scripts = self._scripts
@@ -462,6 +464,7 @@ class _Loop:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"{name}-gateway", daemon=True)
         self._thread.start()
+        self._endings: list[Callable[[], Coroutine[Any, Any, None]]] = []
 
     def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """Run something in it, and wait for that; what interrupts the wait ends it."""
@@ -472,8 +475,16 @@ class _Loop:
             future.cancel()
             raise
 
+    def at_the_end(self, ending: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Have something run last of all, in the order opposite to that in which it was asked for."""
+        self._endings.append(ending)
+
     def stop(self) -> None:
-        """End it and its thread."""
+        """End it and its thread; once is enough."""
+        if self._loop.is_closed():
+            return
+        while self._endings:
+            self.run(self._endings.pop()())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
