@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 import shutil
 import threading
 import weakref
@@ -20,6 +19,7 @@ from lab.cluster.existing.overlay import Overlay
 from lab.cluster.existing.scripts import Scripts
 from lab.cluster.existing.settings import BACKEND, GuestSettings
 from lab.cluster.existing.upstream import Upstream
+from lab.cluster.lab_directory import check_name
 from lab.cluster.protocol import (
     Addon,
     ApiServerStatus,
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 STAND_INS = ("default", "kube-system")
 """Namespaces that scenarios take for granted; the cluster's own of these names are not theirs."""
 _POLL_S = 0.2
@@ -75,12 +74,7 @@ class ExistingCluster:
         context: str | None = None,
         bin_dir: Path | None = None,
     ) -> None:
-        if not _NAME.fullmatch(name):
-            raise InputError(
-                "lab-name-invalid",
-                f"{name!r} cannot be a lab's name",
-                hint="use at most 40 lower-case letters, digits and hyphens, not at either end a hyphen",
-            )
+        check_name(name)
         self.name = name
         self._paths = paths
         self._bin_dir = bin_dir
