@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +19,7 @@ from lab.paths import LabPaths
 
 if TYPE_CHECKING:
     from lab.bench.report import BenchReport
+    from lab.components import Components
 
 _NAMES = [measurement.value for measurement in Measurement]
 _MOST_ROUNDS = 100
@@ -51,6 +53,11 @@ def bench_command(*, names: tuple[str, ...], rounds: int, as_json: bool) -> None
             click.echo(line)
 
 
+def _kind_program(components: Components) -> Path | None:
+    on_path = shutil.which("kind")
+    return components.path("kind") or (Path(on_path) if on_path else None)
+
+
 def run_bench(chosen: list[Measurement], *, rounds: int) -> BenchReport:
     """Measure with a lab of its own name in this user's directories.
 
@@ -75,7 +82,7 @@ def run_bench(chosen: list[Measurement], *, rounds: int) -> BenchReport:
         bench = Bench(
             subject=LabSubject(open_cluster(name, paths=paths)),
             kwokctl=Kwokctl(programs, Path(scratch)),
-            kind=Kind(name, Path(scratch)),
+            kind=Kind(name, Path(scratch), _kind_program(components)),
             rounds=rounds,
             progress=progress_lines(),
         )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 _ASK_TIMEOUT_S = 20.0
 _TAIL = 2000
+_BARE = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n"
 _READY = "Cluster is ready"
 """What kwokctl logs last, when the time given by ``--wait`` was enough."""
 
@@ -99,40 +99,57 @@ class Kwokctl:
 
 
 class Kind:
-    """``kind create cluster`` with a node image that Docker has already.
+    """``kind create cluster`` with a node image that Docker has already: kind's own, or the one that the lab makes.
 
     Args:
         name: name of the cluster that it makes.
-        directory: an existing directory, for its kubeconfig.
+        directory: an existing directory, for its configuration and kubeconfig.
+        program: kind; None when there is none.
     """
 
     name = "kind create cluster --wait 60s, node image present"
 
-    def __init__(self, name: str, directory: Path) -> None:
+    def __init__(self, name: str, directory: Path, program: Path | None) -> None:
         self._cluster = name
+        self._directory = directory
         self._kubeconfig = ("--kubeconfig", str(directory / f"{name}.kubeconfig"))
+        self._program = program
 
     def missing(self) -> str:
         """Whether Docker, kind and its image are there."""
         if _answers("docker", "info") is None:
             return "no Docker"
-        if shutil.which("kind") is None:
-            return "no kind on PATH"
-        return "" if self._image() else "no kindest/node image in Docker"
+        if self._program is None:
+            return "no kind in the store or on PATH (lab components fetch kind)"
+        return "" if self._image() else "no node image in Docker (lab node-image build)"
 
     def create(self) -> float:
-        """Make a cluster and delete it."""
+        """Make a cluster of one node, with nothing but what this machine needs, and delete it."""
+        from lab.cluster.kind.definition import machine_overlay, render  # noqa: PLC0415
+        from lab.images.node import node_image_name  # noqa: PLC0415
+
+        image = self._image()
+        config = self._directory / f"{self._cluster}.kind.yaml"
+        own = image == node_image_name()
+        config.write_text(render(_BARE, mounts=(), overlay=machine_overlay(), has_own_network=own))
         named = ("--name", self._cluster, *self._kubeconfig)
+        kind = str(self._program)
         try:
-            made = timed(("kind", "create", "cluster", *named, "--image", self._image(), "--wait", "60s"))
+            made = timed(
+                (kind, "create", "cluster", *named, "--image", image, "--config", str(config), "--wait", "60s")
+            )
         finally:
             # Not undisturbed: a child would inherit that, and kind could not be ended.
-            timed(("kind", "delete", "cluster", *named))
+            timed((kind, "delete", "cluster", *named))
         return made.elapsed_s
 
     def _image(self) -> str:
         """A node image that is there already: a download would be measured else."""
-        return (_answers("docker", "image", "ls", "--quiet", "kindest/node") or "").partition("\n")[0]
+        from lab.images.node import node_image_name  # noqa: PLC0415 - its libraries are heavy
+
+        kinds_own = (_answers("docker", "image", "ls", "--quiet", "kindest/node") or "").partition("\n")[0]
+        own = node_image_name()
+        return kinds_own or (own if _answers("docker", "image", "ls", "--quiet", own) else "")
 
 
 def _answers(*argv: str) -> str | None:

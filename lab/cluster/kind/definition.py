@@ -7,6 +7,8 @@ reaches the Pods that mount it sooner, for which Gatekeeper waits before it is r
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -62,6 +64,23 @@ def render(text: str, *, mounts: Iterable[NodeMount], overlay: str = "", has_own
     if has_own_network:
         document["networking"] = {**(document.get("networking") or {}), "disableDefaultCNI": True}
     return yaml.safe_dump(document, sort_keys=False)
+
+
+def machine_overlay() -> str:
+    """What this machine needs of every kind cluster: the file that `OVERLAY_VARIABLE` names, empty when it names none.
+
+    Raises:
+        InputError: ``kind-overlay``: the file cannot be read.
+    """
+    named = os.environ.get(OVERLAY_VARIABLE)
+    if not named:
+        return ""
+    try:
+        return Path(named).read_text()
+    except OSError as error:
+        raise InputError(
+            "kind-overlay", f"{OVERLAY_VARIABLE} names a file that cannot be read: {error}", hint="mend the path"
+        ) from error
 
 
 def _read_overlay(text: str) -> dict[str, list[Any]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.admission.boot import write_boot_files
@@ -11,15 +9,15 @@ from lab.cluster.definition import check_host_paths, read_cluster_definition
 from lab.cluster.embedded.making import project_definition
 from lab.cluster.kind import node_services
 from lab.cluster.kind.creation import Order
-from lab.cluster.kind.definition import OVERLAY_VARIABLE, render
+from lab.cluster.kind.definition import machine_overlay, render
 from lab.cluster.kind.layout import KindSettings
 from lab.components import Components
-from lab.errors import InputError
 from lab.images.node import node_image_name
 from lab.images.workloads import WorkloadImages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from lab.cluster.definition import ClusterDefinition
     from lab.cluster.kind.api_server import Sight
@@ -69,7 +67,7 @@ def prepare(
         render(
             definition_path.read_text(),
             mounts=node_services.mounts(programs, images),
-            overlay=_overlay(),
+            overlay=machine_overlay(),
             has_own_network=settings.image == node_image_name(),
         )
     )
@@ -82,18 +80,6 @@ def prepare(
         image=settings.image,
         log=layout.kind_log,
     )
-
-
-def _overlay() -> str:
-    named = os.environ.get(OVERLAY_VARIABLE)
-    if not named:
-        return ""
-    try:
-        return Path(named).read_text()
-    except OSError as error:
-        raise InputError(
-            "kind-overlay", f"{OVERLAY_VARIABLE} names a file that cannot be read: {error}", hint="mend the path"
-        ) from error
 
 
 def choose_image(definition: ClusterDefinition, engine: Engine) -> str:

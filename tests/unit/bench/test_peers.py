@@ -10,10 +10,12 @@ from lab.bench import peers
 from lab.bench.peers import Kind, Kwokctl
 from lab.bench.timing import Timed
 from lab.errors import LabError
+from lab.images.node import node_image_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+KIND = Path("/bin/kind")
 PROGRAMS = {name: Path("/store") / name for name in Kwokctl.COMPONENTS}
 
 
@@ -83,10 +85,10 @@ def test_kwokctl_names_the_programs_that_are_missing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("docker", "image", "kind", "why"),
     [
-        (None, None, "/bin/kind", "no Docker"),
-        ("up", "sha256:1", None, "no kind on PATH"),
-        ("up", "", "/bin/kind", "no kindest/node image in Docker"),
-        ("up", "sha256:1", "/bin/kind", ""),
+        (None, None, KIND, "no Docker"),
+        ("up", "sha256:1", None, "no kind in the store or on PATH (lab components fetch kind)"),
+        ("up", "", KIND, "no node image in Docker (lab node-image build)"),
+        ("up", "sha256:1", KIND, ""),
     ],
 )
 def test_kind_says_what_it_lacks(
@@ -95,13 +97,12 @@ def test_kind_says_what_it_lacks(
     *,
     docker: str | None,
     image: str | None,
-    kind: str | None,
+    kind: Path | None,
     why: str,
 ) -> None:
     monkeypatch.setattr(peers, "_answers", answering(info=docker, image=image))
-    monkeypatch.setattr("shutil.which", lambda _: kind)
 
-    assert Kind("bench-1", tmp_path).missing() == why
+    assert Kind("bench-1", tmp_path, kind).missing() == why
 
 
 def test_kind_uses_an_image_that_is_there_and_is_deleted(
@@ -109,12 +110,25 @@ def test_kind_uses_an_image_that_is_there_and_is_deleted(
 ) -> None:
     monkeypatch.setattr(peers, "_answers", answering(image="sha256:1\nsha256:2"))
 
-    assert Kind("bench-1", tmp_path).create() == 9.0
+    assert Kind("bench-1", tmp_path, KIND).create() == 9.0
 
     create, delete = (" ".join(argv) for argv in commands.ran)
     named = f"cluster --name bench-1 --kubeconfig {tmp_path}/bench-1.kubeconfig"
-    assert create == f"kind create {named} --image sha256:1 --wait 60s"
-    assert delete == f"kind delete {named}"
+    config = f"{tmp_path}/bench-1.kind.yaml"
+    assert create == f"/bin/kind create {named} --image sha256:1 --config {config} --wait 60s"
+    assert delete == f"/bin/kind delete {named}"
+    assert "networking" not in Path(config).read_text()
+
+
+def test_the_lab_s_own_node_image_brings_its_own_network(
+    commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "_answers", lambda *argv: "sha256:1" if argv[-1] == node_image_name() else "")
+
+    assert Kind("bench-1", tmp_path, KIND).create() == 9.0
+
+    assert f"--image {node_image_name()}" in " ".join(commands.ran[0])
+    assert "disableDefaultCNI: true" in (tmp_path / "bench-1.kind.yaml").read_text()
 
 
 def test_a_kind_cluster_that_failed_is_deleted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,5 +137,5 @@ def test_a_kind_cluster_that_failed_is_deleted_too(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(peers, "_answers", answering(image="sha256:1"))
 
     with pytest.raises(LabError):
-        Kind("bench-1", tmp_path).create()
+        Kind("bench-1", tmp_path, KIND).create()
     assert commands.ran[-1][1] == "delete"
