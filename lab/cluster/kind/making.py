@@ -49,7 +49,9 @@ def prepare(
     read = read_cluster_definition(definition_path)
     components = Components(paths, bin_dir=bin_dir, progress=progress)
     programs = components.ensure("kind", *node_services.PROGRAMS)
-    images = WorkloadImages(paths, bin_dir=bin_dir, progress=progress).storage()
+    workloads = WorkloadImages(paths, bin_dir=bin_dir, progress=progress)
+    images = workloads.storage()
+    workloads.ensure_servers()
     layout.root.mkdir(parents=True, exist_ok=True)
     settings = KindSettings(
         name=name,
