@@ -41,7 +41,7 @@ ifneq ($(shell cat $(installed) 2>/dev/null),$(CURDIR))
 .PHONY: $(installed)
 endif
 
-.PHONY: help demo test lint setup programs picture walkthroughs clean
+.PHONY: help demo test lint setup programs picture walkthroughs clean kind-machine kind test-kind
 .PHONY: lint-workflows user-namespaces verdicts verdicts-summary tests-summary night-matrix
 
 help:
@@ -54,6 +54,7 @@ help:
 	@echo "make verdicts  replay every scenario and keep what it got; KUBERNETES=before takes the minor version before"
 	@echo "make verdicts-summary  the table of it, and what changed since the run before"
 	@echo "make lint-workflows  check .github/workflows with actionlint"
+	@echo "make kind     a lab on kind from nothing, Docker and images included (root, Debian); make test-kind tests it"
 	@echo "make clean    remove what make has made here; the cache of programs stays"
 
 demo: $(installed)
@@ -84,6 +85,19 @@ walkthroughs: $(installed)
 	@mkdir -p reports
 	@$(python) -m lab run --no-mistakes --json reports/walkthroughs.json $(WALK)
 	@$(python) -m docs.walkthroughs reports/walkthroughs.json
+
+# From nothing to a lab on kind, Docker and the node image included. Only root can set a test machine up; where Docker
+# answers and no machine needs to be worked round, `lab node-image build` and `lab up --backend kind` are enough.
+kind-machine: $(installed_dev)
+	@mkdir -p reports; $(python) -m tests.sandbox up
+	@$(python) -m tests.sandbox kind-config >reports/kind-machine.yaml
+	@$(python) -m lab node-image build
+
+kind: kind-machine
+	@LAB_KIND_OVERLAY=reports/kind-machine.yaml $(python) -m lab up --backend kind --name kind
+
+test-kind: kind-machine
+	@LAB_KIND_OVERLAY=$(CURDIR)/reports/kind-machine.yaml $(python) -m pytest tests/kind
 
 # The rest is what .github/workflows calls; a person may as well.
 lint-workflows: $(installed)
