@@ -16,15 +16,16 @@ import time
 import weakref
 from typing import TYPE_CHECKING, Any
 
-import docker
-from docker.context import ContextAPI
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
+from lab import docker_host
 from lab.cluster.protocol import ExecResult
 from lab.errors import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+
+    import docker
 
 CLUSTER_LABEL = "io.x-k8s.kind.cluster"
 """Set by kind on each of its containers (kubernetes-sigs/kind, pkg/cluster/internal/providers/docker/constants.go)."""
@@ -67,21 +68,8 @@ class Engine:
         Raises:
             LabError: ``docker-unreachable``.
         """
-        try:
-            if os.environ.get("DOCKER_HOST"):
-                api = docker.from_env(timeout=_API_TIMEOUT_S).api
-            else:
-                context = ContextAPI.get_current_context()
-                host = getattr(context, "Host", None)
-                api = docker.APIClient(base_url=host, version="auto", timeout=_API_TIMEOUT_S)
-            api.ping()
-        except DockerException as error:
-            raise LabError(
-                "docker-unreachable",
-                f"Docker does not answer: {error}",
-                hint="start Docker, and see that 'docker info' works for this user; or use --backend embedded",
-            ) from error
-        return cls(api)
+        client = docker_host.connect(timeout_s=_API_TIMEOUT_S, otherwise="Or use --backend embedded")
+        return cls(client.api)
 
     # --- containers ------------------------------------------------------------------------------------------------
 

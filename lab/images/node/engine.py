@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import docker
-from docker import DockerClient
-from docker.context import ContextAPI
 from docker.errors import APIError, DockerException, ImageNotFound
 from requests.exceptions import RequestException
 
+from lab.docker_host import connect
 from lab.errors import LabError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from docker import DockerClient
 
 LABEL = "k8s-supply-chain-lab.inputs"
 """The image's label that names what it was made of."""
@@ -101,19 +100,9 @@ def _conflicts_left() -> Iterator[None]:
 
 @contextmanager
 def _client() -> Iterator[DockerClient]:
-    try:
-        # The daemon that the docker command would use: DOCKER_HOST, else the current context.
-        context = None if os.environ.get("DOCKER_HOST") else ContextAPI.get_current_context()
-        host = getattr(context, "Host", None)
-        client = DockerClient(base_url=host, timeout=_TIMEOUT_S) if host else docker.from_env(timeout=_TIMEOUT_S)
-        client.ping()
-    except (DockerException, RequestException) as error:
-        raise LabError(
-            "docker-unreachable",
-            f"Docker does not answer: {error}",
-            hint="start Docker, or point DOCKER_HOST at one that runs; 'docker version' must show a server. "
-            "Without one, 'lab node-image build --output FILE' writes the image to a file",
-        ) from error
+    client = connect(
+        timeout_s=_TIMEOUT_S, otherwise="Without one, 'lab node-image build --output FILE' writes the image to a file"
+    )
     try:
         yield client
     finally:
