@@ -163,7 +163,7 @@ def _check(bench: Bench) -> list[Row]:
 def _edit(bench: Bench) -> list[Row]:
     bench.progress(f"editing the API server's manifest {bench.rounds} times")
     figures = Series(unit=SECONDS, values=tuple(bench.subject.edit() for _ in range(bench.rounds)))
-    peer = Peer(name="the same on a kind node", missing=bench.kind.missing() or "the lab has no kind backend yet")
+    peer = Peer(name="the same on a kind node", missing=bench.kind.missing() or "a lab on kind is not measured yet")
     what = "API server manifest edited, until it answers so"
     return [Row(measurement="edit", what=what, figures=figures, peer=peer, target=_EDIT)]
 
