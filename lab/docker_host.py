@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
+import socket
 
-import docker
 from docker import DockerClient
+from docker.constants import DEFAULT_UNIX_SOCKET
 from docker.context import ContextAPI
 from docker.errors import DockerException
+from docker.utils import kwargs_from_env
 from requests.exceptions import RequestException
 
 from lab.errors import LabError
+
+_LOCAL = "unix://"
 
 
 def connect(*, timeout_s: int, otherwise: str) -> DockerClient:
@@ -23,12 +26,13 @@ def connect(*, timeout_s: int, otherwise: str) -> DockerClient:
     Raises:
         LabError: ``docker-unreachable``.
     """
+    client = None
     try:
-        context = None if os.environ.get("DOCKER_HOST") else ContextAPI.get_current_context()
-        host = getattr(context, "Host", None)
-        client = DockerClient(base_url=host, timeout=timeout_s) if host else docker.from_env(timeout=timeout_s)
+        client = _client(timeout_s)
         client.ping()
-    except (DockerException, RequestException) as error:
+    except (DockerException, RequestException, OSError) as error:
+        if client is not None:
+            client.close()
         raise LabError(
             "docker-unreachable",
             f"Docker does not answer: {error}",
@@ -36,3 +40,24 @@ def connect(*, timeout_s: int, otherwise: str) -> DockerClient:
             + otherwise,
         ) from error
     return client
+
+
+def _client(timeout_s: int) -> DockerClient:
+    settings = kwargs_from_env()
+    if "base_url" not in settings:
+        settings["base_url"] = getattr(ContextAPI.get_current_context(), "Host", None) or DEFAULT_UNIX_SOCKET
+    _ask_whether_somebody_listens(settings["base_url"], timeout_s)
+    return DockerClient(**settings, timeout=timeout_s)
+
+
+def _ask_whether_somebody_listens(url: str, timeout_s: int) -> None:
+    """Fail where nobody does: the docker package leaves the socket open then, until the garbage collector complains."""
+    path = url.removeprefix("http+").removeprefix(_LOCAL)
+    if path == url:
+        return
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(timeout_s)
+        try:
+            probe.connect("/" + path.lstrip("/"))
+        except OSError as error:
+            raise OSError(f"{path}: {error.strerror or error}") from error
