@@ -17,7 +17,7 @@ from lab.cluster.definition import (
 )
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Callable
 
 ROOT_FILE = Path(__file__).parents[3] / "kind-config.yaml"
 GOLDEN = Path(__file__).parent / "testdata/kubeadm.yaml"
@@ -50,7 +50,7 @@ def arguments_of(component: dict[str, Any]) -> dict[str, str]:
     return {argument["name"]: argument["value"] for argument in component["extraArgs"]}
 
 
-def test_the_projects_own_file_renders_as_before(request: pytest.FixtureRequest) -> None:
+def test_the_projects_own_file_renders_as_before(golden: Callable[[Path, str], None]) -> None:
     text = cluster_configuration_yaml(
         read_cluster_definition(ROOT_FILE),
         kubernetes_version="v1.37.0",
@@ -60,9 +60,7 @@ def test_the_projects_own_file_renders_as_before(request: pytest.FixtureRequest)
         cluster_name="lab",
         cert_sans=["lab-control-plane", "localhost"],
     )
-    if request.config.getoption("--update-golden", default=False):
-        GOLDEN.write_text(text)
-    assert text == GOLDEN.read_text()
+    golden(GOLDEN, text)
 
 
 def test_names_and_addresses_are_the_callers() -> None:

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from lab.bouncer.reference import parse
 from lab.images.catalogue import CATALOGUE, fingerprint
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 GOLDEN = Path(__file__).with_name("digests.json")
-UPDATE_FLAG = "LAB_UPDATE_GOLDEN"
 REFERENCES = [reference for image in CATALOGUE for reference in image.references]
 
 
-def test_digests_are_the_ones_written_down() -> None:
+def test_digests_are_the_ones_written_down(golden: Callable[[Path, str], None]) -> None:
     digests = {reference: image.build().digest for image in CATALOGUE for reference in image.references}
-    if os.environ.get(UPDATE_FLAG) == "1":
-        GOLDEN.write_text(json.dumps(digests, indent=2, sort_keys=True) + "\n")
 
-    assert digests == json.loads(GOLDEN.read_text()), f"run with {UPDATE_FLAG}=1 if the images were meant to change"
+    golden(GOLDEN, json.dumps(digests, indent=2, sort_keys=True) + "\n")
 
 
 @pytest.mark.parametrize("reference", REFERENCES)

@@ -1,12 +1,12 @@
-"""What the reports look like: golden files, written anew with ``SCENARIO_GOLDEN=update``."""
+"""What the reports look like: golden files."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -30,6 +30,11 @@ from lab.scenario.result import (
     exit_code,
     worst,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    Golden = Callable[[Path, str], None]
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -156,13 +161,6 @@ SKIPPED = ScenarioResult(
 RESULTS = (PASSED, FAILED, SKIPPED)
 
 
-def compare(name: str, text: str) -> None:
-    file = GOLDEN / name
-    if os.environ.get("SCENARIO_GOLDEN") == "update":
-        file.write_text(text, encoding="utf-8")
-    assert text == file.read_text(encoding="utf-8")
-
-
 def terminal(*, width: int) -> str:
     console = Console(file=io.StringIO(), width=width, color_system=None, force_terminal=False)
     print_report(RESULTS, console, took_s=12.5)
@@ -171,10 +169,10 @@ def terminal(*, width: int) -> str:
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
 
 
-def test_the_terminal_report_without_colour_at_80_columns() -> None:
+def test_the_terminal_report_without_colour_at_80_columns(golden: Golden) -> None:
     text = terminal(width=80)
     assert max(len(line) for line in text.splitlines()) <= 80
-    compare("terminal.txt", text)
+    golden(GOLDEN / "terminal.txt", text)
 
 
 def test_every_message_is_in_the_terminal_report_whole() -> None:
@@ -183,18 +181,18 @@ def test_every_message_is_in_the_terminal_report_whole() -> None:
         assert message.replace(" ", "") in flat
 
 
-def test_the_json_report() -> None:
+def test_the_json_report(golden: Golden) -> None:
     text = json_report(RESULTS)
     assert json.loads(text)["exitCode"] == 1
-    compare("report.json", text)
+    golden(GOLDEN / "report.json", text)
 
 
-def test_the_junit_report() -> None:
+def test_the_junit_report(golden: Golden) -> None:
     text = junit_report(RESULTS)
     root = ET.fromstring(text)  # noqa: S314  # made a line above
     counts = {name: root.get(name) for name in ("tests", "failures", "errors", "skipped")}
     assert counts == {"tests": "6", "failures": "1", "errors": "1", "skipped": "1"}
-    compare("junit.xml", text)
+    golden(GOLDEN / "junit.xml", text)
 
 
 @pytest.mark.parametrize(
