@@ -68,6 +68,7 @@ class TestApiServerManifest:
         assert node.cluster.wait_api_server(timeout_s=60).state == "running"
         assert node.cluster.status().phase == "running"
 
+    @pytest.mark.thorough
     def test_a_file_that_is_not_mounted_is_missing_although_the_node_has_it(
         self, node: Node, eventually: Eventually
     ) -> None:
@@ -79,6 +80,7 @@ class TestApiServerManifest:
         failed = eventually(lambda: _failed(node, error=error))
         assert failed.api_server.error.endswith(error)
 
+    @pytest.mark.thorough
     def test_a_stray_backup_takes_over_when_an_edit_ends_the_first(self, node: Node, eventually: Eventually) -> None:
         first = node.pid_of("kube-apiserver")
         node.run("cp", API_SERVER_MANIFEST, f"{API_SERVER_MANIFEST}.bak")
@@ -91,6 +93,7 @@ class TestApiServerManifest:
         node.run("rm", f"{API_SERVER_MANIFEST}.bak")
         assert FLAG in node.cluster.wait_api_server(timeout_s=60).flags
 
+    @pytest.mark.thorough
     def test_a_missing_directory_is_made_only_where_the_volume_says_so(
         self, node: Node, eventually: Eventually
     ) -> None:
@@ -114,6 +117,7 @@ class TestApiServerManifest:
         with_volume("/etc/kubernetes/made", "DirectoryOrCreate")
         assert node.cluster.wait_api_server(timeout_s=60).state == "running"
 
+    @pytest.mark.thorough
     def test_no_manifest_means_no_api_server(self, node: Node, eventually: Eventually) -> None:
         node.run("mv", API_SERVER_MANIFEST, "/root/kube-apiserver.yaml")
         eventually(lambda: node.cluster.status().api_server.state == "absent")
