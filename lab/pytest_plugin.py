@@ -7,6 +7,7 @@ which no test asks starts nothing.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -97,6 +98,7 @@ def pytest_configure_node(node: XdistNode) -> None:
     """Tell a worker of pytest-xdist where to note the labs that it starts."""
     config: pytest.Config = node.config  # type: ignore[attr-defined]  # pytest-xdist has it, and no types
     if _LEDGER not in config.stash:
+        _end_orderly_when_terminated(config)
         config.stash[_LEDGER] = Path(tempfile.mkdtemp(prefix="pytest-lab-"))
     node.workerinput["lab_ledger"] = str(config.stash[_LEDGER])
 
@@ -185,6 +187,7 @@ def lab_cluster(pytestconfig: pytest.Config) -> Iterator[Cluster]:
     """
     from lab.errors import LabError  # noqa: PLC0415
 
+    _end_orderly_when_terminated(pytestconfig)
     lab = _session_lab(pytestconfig)
     try:
         try:
@@ -306,6 +309,15 @@ def _settings(config: pytest.Config, ledger: Path | None) -> Settings:
         keep=config.getoption("--lab-keep"),
         ledger=ledger,
     )
+
+
+def _end_orderly_when_terminated(config: pytest.Config) -> None:
+    """Let SIGTERM end the session as Ctrl-C does, from now on: by itself it would leave the lab running."""
+    from lab.interrupts import raised_for_signals  # noqa: PLC0415
+
+    raising = contextlib.ExitStack()
+    raising.enter_context(raised_for_signals())
+    config.add_cleanup(raising.close)
 
 
 def _tell(text: str) -> None:

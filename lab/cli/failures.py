@@ -19,20 +19,13 @@ from typing import TYPE_CHECKING
 import click
 
 from lab.errors import EXIT_BAD_INPUT, EXIT_COULD_NOT_RUN, EXIT_INTERRUPTED, LabError
+from lab.interrupts import Terminated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _SIGNAL_BASE = 128
 """A shell's exit code for a process that signal N ended is 128 + N."""
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM or SIGHUP. It takes the way of Ctrl-C, so that whatever cleans up after that cleans up after this."""
-
-    def __init__(self, signum: int) -> None:
-        super().__init__()
-        self.signum = signum
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

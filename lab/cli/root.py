@@ -5,10 +5,7 @@ Whatever a command raises ends here and nowhere else: it becomes a text for a pe
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import sys
-import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +15,10 @@ import lab
 from lab.cli import failures
 from lab.cli.lazy import LazyCommand, LazyGroup
 from lab.errors import EXIT_OK
+from lab.interrupts import raised_for_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from types import FrameType
+    from collections.abc import Sequence
 
 SECTIONS = {
     "Labs": {
@@ -106,7 +103,7 @@ class RootGroup(LazyGroup):
         argv = sys.argv[1:] if args is None else list(args)
         invocation = Invocation()
         try:
-            with _signals_as_interrupts():
+            with raised_for_signals():
                 ended = super().main(argv, prog_name, complete_var, standalone_mode=False, obj=invocation, **extra)
         except _Interrupted as interrupted:
             sys.exit(failures.show_interrupt(interrupted.cause))
@@ -130,26 +127,6 @@ class _Interrupted(Exception):  # noqa: N818 - not an error
     def __init__(self, cause: KeyboardInterrupt) -> None:
         super().__init__()
         self.cause = cause
-
-
-@contextlib.contextmanager
-def _signals_as_interrupts() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP take the way of Ctrl-C, unless whoever started us set them otherwise (nohup)."""
-
-    def interrupt(signum: int, _frame: FrameType | None) -> None:
-        raise failures.Terminated(signum)
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    ours = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) is signal.SIG_DFL]
-    for number in ours:
-        signal.signal(number, interrupt)
-    try:
-        yield
-    finally:
-        for number in ours:
-            signal.signal(number, signal.SIG_DFL)
 
 
 _EPILOG = """\

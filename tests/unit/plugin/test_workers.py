@@ -1,4 +1,4 @@
-"""pytest-xdist and Ctrl-C: a lab for each worker, and none left behind."""
+"""pytest-xdist, Ctrl-C and SIGTERM: a lab for each worker, and none left behind."""
 
 from __future__ import annotations
 
@@ -71,7 +71,10 @@ def _wait_for(condition: Callable[[], bool]) -> None:
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "workers"])
 @pytest.mark.parametrize("moment", ["in a test", "in the start of the lab"])
-def test_ctrl_c_leaves_no_lab(session: Session, workers: tuple[str, ...], moment: str) -> None:
+@pytest.mark.parametrize("end", ["Ctrl-C", "SIGTERM to pytest alone"])
+def test_whatever_ends_a_session_leaves_no_lab(
+    session: Session, workers: tuple[str, ...], moment: str, end: str
+) -> None:
     path = session.pytester.path
     if moment == "in the start of the lab":
         (path / "slow").touch()
@@ -93,7 +96,10 @@ def test_ctrl_c_leaves_no_lab(session: Session, workers: tuple[str, ...], moment
     ):
         try:
             _wait_for(lambda: bool(session.alive) if moment != "in a test" else (path / "here").exists())
-            os.killpg(process.pid, signal.SIGINT)
+            if end == "Ctrl-C":
+                os.killpg(process.pid, signal.SIGINT)
+            else:
+                process.terminate()
             assert process.wait(PATIENCE_S) == pytest.ExitCode.INTERRUPTED, (path / "out.txt").read_text()
         finally:
             if process.poll() is None:
