@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from docs.walkthroughs.recording import Verdicts
     from lab.scenario.load import Scenario
     from lab.scenario.result import Observed
+    from lab.scenario.schema.scenario import Check
     from lab.scenario.schema.verbs import Probe
 
 COLUMNS = 112
@@ -72,10 +73,10 @@ def _parts(scenario: Scenario, verdicts: Verdicts) -> Iterator[str]:
     if answers:
         yield "### What the API server answers then"
         yield "```text\n" + "\n\n".join(answers) + "\n```"
-    others = [check.title for check in scenario.document.checks if check.probe is None]
+    others = [check for check in scenario.document.checks if check.probe is None]
     if others:
         yield "Also checked:" if answers else "### What is checked"
-        yield "\n".join(f"- {inline(title)}" for title in others)
+        yield "\n".join(_checked(check) for check in others)
     yield "### What goes wrong"
     yield "\n".join(_mistakes(scenario))
 
@@ -104,6 +105,15 @@ def _answers(scenario: Scenario, verdicts: Verdicts) -> Iterator[str]:
                 break_on_hyphens=False,
             )
         yield "\n".join(lines)
+
+
+def _checked(check: Check) -> str:
+    """What is checked without a request; with the exact words that its program has to print, which every run proves."""
+    title = f"- {inline(check.title)}"
+    printed = None if check.exec is None or check.exec.stdout is None else check.exec.stdout.equals
+    if not printed:
+        return title
+    return f"{title}:\n\n{textwrap.indent(printed.rstrip(), ' ' * 6)}\n"
 
 
 def _typed(probe: Probe) -> str:
