@@ -87,12 +87,15 @@ class ProbeResult:
         request: the request as a person would type it: ``kubectl run podx --image=nginx``.
         expected: what it had to get.
         observed: what it got; None when it could not be sent.
+        stored: the object as the API server has it after an allowed request, or would have it after a dry run; None
+            when it answers with no object.
         evidence: raw material for the bundle: Status, audit event, reviews.
     """
 
     request: str
     expected: Expected
     observed: Observed | None
+    stored: Mapping[str, object] | None = None
     evidence: Mapping[str, object] = field(default_factory=dict)
 
 

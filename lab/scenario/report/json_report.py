@@ -88,6 +88,7 @@ def _probe(probe: ProbeResult) -> dict[str, Any]:
         "request": probe.request,
         "expected": _expected(probe.expected),
         "observed": None if probe.observed is None else _observed(probe.observed),
+        "stored": probe.stored,
     }
 
 

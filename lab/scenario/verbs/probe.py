@@ -56,7 +56,8 @@ def look(spec: Probe, context: Context) -> Sighting:
     if observed.failed_open is None and observed.verdict is Verdict.ALLOWED and spec.bracket is not None:
         sent = _bracketed(spec, target, context)
         observed = observe(sent.evidence)
-    return _sighting(spec, expected, observed, judge(expected, observed, prove=context.prove), sent.raw)
+    judgement = judge(expected, observed, prove=context.prove)
+    return _sighting(spec, expected, observed, judgement, sent.raw, stored=_stored(sent.answer))
 
 
 def measure(spec: Probe, context: Context, *, then: Callable[[str, Observed], None] | None = None) -> Observed:
@@ -100,8 +101,19 @@ def _not_served(spec: Probe, expected: Expected, error: LabError, context: Conte
     return _sighting(spec, expected, observed, judge(expected, observed, prove=context.prove), {})
 
 
+def _stored(answer: Response) -> Mapping[str, object] | None:
+    """The object in the answer to an allowed request; to a deletion it may be a Status."""
+    return answer.body if answer.ok and answer.body.get("kind", "Status") != "Status" else None
+
+
 def _sighting(
-    spec: Probe, expected: Expected, observed: Observed, judgement: Judgement, evidence: Mapping[str, object]
+    spec: Probe,
+    expected: Expected,
+    observed: Observed,
+    judgement: Judgement,
+    evidence: Mapping[str, object],
+    *,
+    stored: Mapping[str, object] | None = None,
 ) -> Sighting:
     return Sighting(
         facts={
@@ -116,7 +128,9 @@ def _sighting(
         },
         mismatches=judgement.mismatches,
         problem="; ".join(f"not proved: {what}" for what in judgement.unproved),
-        probe=ProbeResult(request=as_typed(spec), expected=expected, observed=observed, evidence=evidence),
+        probe=ProbeResult(
+            request=as_typed(spec), expected=expected, observed=observed, stored=stored, evidence=evidence
+        ),
     )
 
 

@@ -39,6 +39,18 @@ def test_an_allowance_with_a_clean_audit_event_passes(context: Context, api: Fak
     assert result_of(context, 1).outcome is Outcome.PASS
 
 
+def test_what_an_allowed_request_stored_is_kept_and_a_denied_one_stores_nothing(
+    context: Context, api: FakeApiServer
+) -> None:
+    api.decide = api.bouncer
+    denied, allowed = result_of(context).probe, result_of(context, 1).probe
+    assert denied is not None
+    assert denied.stored is None
+    assert allowed is not None
+    assert allowed.stored is not None
+    assert allowed.stored["kind"] == "Pod"
+
+
 def test_a_bouncer_that_is_down_fails_the_denial(context: Context, api: FakeApiServer) -> None:
     api.decide = api.bouncer_down
     result = result_of(context)

@@ -87,6 +87,7 @@ ALLOWED = CheckResult(
             failed_open=(),
             proof=("the audit event has no failed-open annotation",),
         ),
+        stored={"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "podx"}},
     ),
 )
 WRONG = replace(
