@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ci import changes, junit, matrix, night, summary
+from ci import junit, matrix, night, summary
 from ci.programs import CONTROL_PLANE_BEFORE, LINTERS, gather
 from lab.components import Components
 from lab.components.cli import progress_printer
 from lab.errors import EXIT_OK, LabError
+from lab.parity import changes
 from lab.paths import LabPaths
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _night(arguments: argparse.Namespace) -> int:
     new, old = night.read(arguments.night), night.before(arguments.since)
-    found = changes.between(old, new)
+    found = changes.between(old.scenarios, new.scenarios)
     arguments.issue.unlink(missing_ok=True)
     if found:
         arguments.issue.write_text(summary.issue(old, new, found), encoding="utf-8")

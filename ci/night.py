@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from docs.walkthroughs import recording
 from lab.errors import InputError
+from lab.parity.changes import Replayed
+from lab.parity.reading import read_report
 from lab.scenario.result import PhaseKind
 
 if TYPE_CHECKING:
@@ -25,26 +27,12 @@ COMMIT = "commit"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Replayed:
-    """What a scenario got.
-
-    Attributes:
-        outcomes: of its phases by name, and of the scenario itself under ``scenario``; empty where only verdicts are
-            known.
-        verdicts: of the probes of its solution, by the id of the check, as the walkthroughs record them; None for a
-            probe that could not be sent.
-    """
-
-    outcomes: Mapping[str, str]
-    verdicts: Mapping[str, Mapping[str, Any] | None]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Night:
     """What all scenarios got.
 
     Attributes:
-        scenarios: by name.
+        scenarios: by name; of each the outcomes, and the verdicts of its solution's probes as the walkthroughs record
+            them.
         report: the report that it was read from; empty for the walkthroughs.
         programs: version of each program that ran, by name.
         commit: of the lab; empty when it is not known.
@@ -71,7 +59,7 @@ def read(directory: Path) -> Night:
     Raises:
         InputError: ``no-report``, ``no-programs``.
     """
-    report = recording.read_report(directory / REPORT)
+    report = read_report(directory / REPORT)
     commit = directory / COMMIT
     return Night(
         scenarios={scenario["name"]: _replayed(scenario) for scenario in report["scenarios"]},
@@ -89,6 +77,15 @@ def before(directory: Path) -> Night:
     return Night(
         scenarios={name: Replayed(outcomes={}, verdicts=verdicts) for name, verdicts in recorded.items()},
         is_recorded=True,
+    )
+
+
+def other_programs(old: Night, new: Night) -> tuple[tuple[str, str, str], ...]:
+    """Name, version before and version now of each program whose version differs."""
+    return tuple(
+        (name, old.programs[name], new.programs[name])
+        for name in sorted(old.programs.keys() & new.programs.keys())
+        if old.programs[name] != new.programs[name]
     )
 
 

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from ci.night import other_programs
 from docs.walkthroughs.recording import as_text, difference, observed
 from docs.walkthroughs.sections import decision, inline
 from lab.scenario.result import Outcome, PhaseKind
@@ -13,8 +14,8 @@ from lab.scenario.result import Outcome, PhaseKind
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from ci.changes import Changes, OutcomeChange, VerdictChange
     from ci.night import Night
+    from lab.parity.changes import Changes, OutcomeChange, VerdictChange
 
 _NOT_GOOD = (Outcome.FAIL, Outcome.ERROR)
 _WORDS = {Outcome.PASS: "passed", Outcome.FAIL: "failed", Outcome.ERROR: "could not run", Outcome.SKIP: "skipped"}
@@ -43,8 +44,8 @@ def issue(old: Night, new: Night, changes: Changes) -> str:
     if old.commit and new.commit:
         same = old.commit == new.commit
         parts.append(f"Commit of the lab: {new.commit}" + (", the same as before." if same else f"; was {old.commit}."))
-    if changes.programs:
-        parts.append(table(("program", "was", "is"), changes.programs))
+    if programs := other_programs(old, new):
+        parts.append(table(("program", "was", "is"), programs))
     if changes.outcomes:
         parts.append(table(("scenario", "phase", "was", "is"), map(_outcome_row, changes.outcomes)))
     if changes.verdicts:

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import InputError
-from lab.scenario.report.json_report import API_VERSION, KIND, json_report
+from lab.parity.reading import read_report
+from lab.scenario.report.json_report import json_report
 from lab.scenario.result import Observed, Outcome, PhaseKind, Verdict
 from lab.scenario.verbs.probe import expected_of
 from lab.scenario.verdict import BOUNCER, judge
@@ -69,22 +70,6 @@ def from_report(file: Path) -> Recording:
             hint="only verdicts that were proved are printed: see why they did not, then run them again",
         )
     return {scenario["name"]: verdicts_of(scenario) for scenario in ran}
-
-
-def read_report(file: Path) -> dict[str, Any]:
-    """A report of ``lab run --json``, whatever its outcome.
-
-    Raises:
-        InputError: ``no-report``.
-    """
-    hint = "make one: lab run --all --json FILE"
-    try:
-        report = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError("no-report", f"{file} cannot be read: {error}", hint=hint) from error
-    if not isinstance(report, dict) or (report.get("apiVersion"), report.get("kind")) != (API_VERSION, KIND):
-        raise InputError("no-report", f"{file} is no {KIND} of {API_VERSION}", hint=hint)
-    return report
 
 
 def of_result(result: ScenarioResult) -> Verdicts:

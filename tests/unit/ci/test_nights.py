@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ci import changes, night, summary
+from ci import night, summary
 from ci.__main__ import main
 from docs.walkthroughs import recording
 from lab.errors import EXIT_BAD_INPUT, EXIT_OK, InputError
+from lab.parity import changes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,15 +59,19 @@ def allow(report: dict[str, Any]) -> None:
     }  # fmt: skip
 
 
+def between(old: night.Night, new: night.Night) -> changes.Changes:
+    return changes.between(old.scenarios, new.scenarios)
+
+
 class TestWhatChanged:
     def test_nothing_when_the_nights_are_the_same(self, another_night: Callable[..., Path]) -> None:
-        found = changes.between(night.read(QUIET), night.read(another_night()))
+        found = between(night.read(QUIET), night.read(another_night()))
         assert not found
-        assert (found.added, found.gone, found.programs) == ((), (), ())
+        assert (found.added, found.gone) == ((), ())
 
     def test_a_verdict_with_its_cause_on_both_sides(self, another_night: Callable[..., Path]) -> None:
         old, new = night.read(QUIET), night.read(another_night(allow))
-        found = changes.between(old, new)
+        found = between(old, new)
         assert [(change.scenario, change.check) for change in found.verdicts] == [(CLOSED, "fails-closed")]
         text = summary.issue(old, new, found)
         assert text.startswith(
@@ -83,7 +88,7 @@ class TestWhatChanged:
         def reword(report: dict[str, Any]) -> None:
             probe_of(report, CLOSED, "fails-closed")["observed"]["message"] += " (again)"
 
-        assert len(changes.between(night.read(QUIET), night.read(another_night(reword))).verdicts) == 1
+        assert len(between(night.read(QUIET), night.read(another_night(reword))).verdicts) == 1
 
     def test_not_an_address_that_differs_from_machine_to_machine(self, another_night: Callable[..., Path]) -> None:
         def elsewhere(report: dict[str, Any]) -> None:
@@ -91,18 +96,18 @@ class TestWhatChanged:
             assert " on 169.254.169.254:53: no such host" in observed["message"]
             observed["message"] = observed["message"].replace("169.254.169.254:53", "10.1.2.3:53")
 
-        assert not changes.between(night.read(QUIET), night.read(another_night(elsewhere)))
+        assert not between(night.read(QUIET), night.read(another_night(elsewhere)))
 
     def test_a_probe_that_could_not_be_sent(self, another_night: Callable[..., Path]) -> None:
         def lose(report: dict[str, Any]) -> None:
             probe_of(report, CLOSED, "fails-closed")["observed"] = None
 
         old, new = night.read(QUIET), night.read(another_night(lose))
-        text = summary.issue(old, new, changes.between(old, new))
+        text = summary.issue(old, new, between(old, new))
         assert "| denied by image-policy-failed-closed | could not be sent |" in text
 
     def test_a_scenario_that_no_longer_passes(self) -> None:
-        found = changes.between(night.read(QUIET), night.read(BROKEN))
+        found = between(night.read(QUIET), night.read(BROKEN))
         told = {(change.scenario, change.phase): (change.old, change.new) for change in found.outcomes}
         assert told[CLOSED, "scenario"] == ("pass", "error")
         assert told[CLOSED, "solution"] == ("pass", "error")
@@ -114,13 +119,13 @@ class TestWhatChanged:
             report["scenarios"].append(copy.deepcopy(report["scenarios"][0]) | {"name": "brand-new"})
 
         old, new = night.read(QUIET), night.read(another_night(add))
-        assert not changes.between(old, new)
-        assert changes.between(old, new).added == ("brand-new",)
-        assert changes.between(new, old).gone == ("brand-new",)
+        assert not between(old, new)
+        assert between(old, new).added == ("brand-new",)
+        assert between(new, old).gone == ("brand-new",)
 
     def test_the_programs_that_are_other_ones_are_told_with_it(self, another_night: Callable[..., Path]) -> None:
         old, new = night.read(QUIET), night.read(another_night(allow, gatekeeper="3.24.0"))
-        assert "| gatekeeper | 3.23.1 | 3.24.0 |" in summary.issue(old, new, changes.between(old, new))
+        assert "| gatekeeper | 3.23.1 | 3.24.0 |" in summary.issue(old, new, between(old, new))
 
     def test_against_the_walkthroughs_where_no_night_was_kept(
         self, another_night: Callable[..., Path], tmp_path: Path
@@ -128,9 +133,9 @@ class TestWhatChanged:
         old = night.before(tmp_path / "none")
         assert old.is_recorded
         assert old.scenarios.keys() == recording.load().keys()
-        assert not changes.between(old, night.read(QUIET))
+        assert not between(old, night.read(QUIET))
         new = night.read(another_night(allow))
-        assert "against the walkthroughs" in summary.issue(old, new, changes.between(old, new))
+        assert "against the walkthroughs" in summary.issue(old, new, between(old, new))
 
 
 class TestTheTable:

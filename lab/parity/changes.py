@@ -1,6 +1,6 @@
-"""What changed between two nights: verdicts, and what a phase of a scenario came to.
+"""What differs between two replays: verdicts, and what a phase of a scenario came to.
 
-A scenario or a check that one of the nights did not have is no changed verdict, and is told apart. Pure functions.
+A scenario or a check that one of them did not have is no changed verdict, and is told apart. Pure functions.
 """
 
 from __future__ import annotations
@@ -11,18 +11,30 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ci.night import Night, Replayed
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """What a scenario got.
+
+    Attributes:
+        outcomes: of its phases by name, and of the scenario itself under ``scenario``; empty where only verdicts are
+            known.
+        verdicts: what its checks got, each under the check's name; None for a probe that could not be sent.
+    """
+
+    outcomes: Mapping[str, str]
+    verdicts: Mapping[str, Mapping[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictChange:
-    """The solution's probe of one check got something else.
+    """One check got something else.
 
     Attributes:
         scenario: its name.
-        check: its id.
-        old: the verdict as the walkthroughs record it; None when the probe could not be sent.
-        new: the same.
+        check: its name.
+        old: what it got in the one replay; None when the probe could not be sent.
+        new: the same in the other.
     """
 
     scenario: str
@@ -55,36 +67,34 @@ class Changes:
     Attributes:
         verdicts: in the order of scenario and check.
         outcomes: in the order of scenario and phase.
-        added: scenarios, checks and phases that there were not before.
-        gone: those that there are no longer.
-        programs: name, version before, version now, of each program whose version differs.
+        added: scenarios, checks and phases that only the other replay has.
+        gone: those that only the one has.
     """
 
     verdicts: tuple[VerdictChange, ...]
     outcomes: tuple[OutcomeChange, ...]
     added: tuple[str, ...]
     gone: tuple[str, ...]
-    programs: tuple[tuple[str, str, str], ...]
 
     def __bool__(self) -> bool:
-        """Whether a verdict or an outcome changed; new scenarios and new programs alone are no such thing."""
+        """Whether a verdict or an outcome differs; what only one of them has is no such thing."""
         return bool(self.verdicts or self.outcomes)
 
 
-def between(old: Night, new: Night) -> Changes:
-    """What changed from one night to the next."""
-    both = sorted(old.scenarios.keys() & new.scenarios.keys())
-    pairs = [(name, old.scenarios[name], new.scenarios[name]) for name in both]
+def between(old: Mapping[str, Replayed], new: Mapping[str, Replayed]) -> Changes:
+    """What differs from one replay to another.
+
+    Args:
+        old: the one: scenarios by name.
+        new: the other.
+    """
+    both = sorted(old.keys() & new.keys())
+    pairs = [(name, old[name], new[name]) for name in both]
     return Changes(
         verdicts=tuple(change for name, was, now in pairs for change in _verdicts(name, was, now)),
         outcomes=tuple(change for name, was, now in pairs for change in _outcomes(name, was, now)),
         added=_only_in(new, old),
         gone=_only_in(old, new),
-        programs=tuple(
-            (name, old.programs[name], new.programs[name])
-            for name in sorted(old.programs.keys() & new.programs.keys())
-            if old.programs[name] != new.programs[name]
-        ),
     )
 
 
@@ -102,12 +112,12 @@ def _outcomes(scenario: str, was: Replayed, now: Replayed) -> Iterator[OutcomeCh
             yield OutcomeChange(scenario=scenario, phase=phase, old=old, new=new)
 
 
-def _only_in(one: Night, other: Night) -> tuple[str, ...]:
-    """Scenarios of one night that the other lacks, and what is in a scenario of one night only."""
+def _only_in(one: Mapping[str, Replayed], other: Mapping[str, Replayed]) -> tuple[str, ...]:
+    """Scenarios of one replay that the other lacks, and what is in a scenario of one replay only."""
     return tuple(
         line
-        for name, replayed in sorted(one.scenarios.items())
-        for line in ([name] if name not in other.scenarios else _parts_only_in(name, replayed, other.scenarios[name]))
+        for name, replayed in sorted(one.items())
+        for line in ([name] if name not in other else _parts_only_in(name, replayed, other[name]))
     )
 
 

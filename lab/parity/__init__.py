@@ -1,0 +1,1 @@
+"""Two replays beside each other: what differs, verdict by verdict, and which differences mean nothing."""
