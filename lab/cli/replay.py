@@ -103,7 +103,7 @@ def run_command(
     """
     if bool(names) == every:
         raise click.UsageError("give the names of scenarios, or --all", ctx=click_context)
-    chosen = _in_order(_choose(load_scenarios(root), names), seed=seed)
+    chosen = _in_order(chosen_from(load_scenarios(root), names), seed=seed)
     prepare_files(json_file, junit_file)
     labs = labs_for(
         click_context,
@@ -119,7 +119,7 @@ def run_command(
     began = time.monotonic()
     if is_named(click_context):
         end_attempt(name)  # every scenario puts its own start state into the lab
-    results = _replay(chosen, labs, mistakes=not no_mistakes, keep=keep, bundles=directory)
+    results = replay_in(labs, chosen, mistakes=not no_mistakes, keep=keep, bundles=directory)
     _report(results, seed=seed, json_file=json_file, junit_file=junit_file, took_s=time.monotonic() - began)
     from lab.scenario.result import exit_code  # noqa: PLC0415
 
@@ -128,7 +128,8 @@ def run_command(
         click_context.exit(code)
 
 
-def _choose(scenarios: tuple[Scenario, ...], names: tuple[str, ...]) -> tuple[Scenario, ...]:
+def chosen_from(scenarios: tuple[Scenario, ...], names: tuple[str, ...]) -> tuple[Scenario, ...]:
+    """The scenarios of those names; all where none is given."""
     from lab.scenario.load import select  # noqa: PLC0415
 
     return select(scenarios, dict.fromkeys(names)) if names else scenarios
@@ -145,8 +146,8 @@ def _in_order(scenarios: tuple[Scenario, ...], *, seed: int | None) -> tuple[Sce
     return shuffled
 
 
-def _replay(
-    scenarios: Sequence[Scenario], labs: Sequence[Cluster], *, mistakes: bool, keep: bool, bundles: Path
+def replay_in(
+    labs: Sequence[Cluster], scenarios: Sequence[Scenario], *, mistakes: bool, keep: bool, bundles: Path
 ) -> tuple[ScenarioResult, ...]:
     """Run the scenarios, each in one of the labs; those that are skipped need none."""
     from lab.cli.watching import watching  # noqa: PLC0415

@@ -50,6 +50,9 @@ SECTIONS = {
             target="lab.cli.scenarios:scenarios_group", summary="List the scenarios, or begin a new one"
         ),
         "run": LazyCommand(target="lab.cli.replay:run_command", summary="Replay scenarios as tests"),
+        "parity": LazyCommand(
+            target="lab.cli.parity:parity_command", summary="Replay scenarios on two backends, and compare the verdicts"
+        ),
         "matrix": LazyCommand(
             target="lab.cli.matrix:matrix_command", summary="Measure who decides about an image, wherever it stands"
         ),

@@ -51,10 +51,6 @@ def labs_for(
     Raises:
         click.UsageError: several workers in one lab.
     """
-
-    def find(each: str) -> Cluster:
-        return find_lab(each, backend, bin_dir=bin_dir, kubeconfig=kubeconfig, context=kubeconfig_context)
-
     if is_named(context):
         if workers is not None and workers > 1:
             raise click.UsageError(
@@ -62,12 +58,36 @@ def labs_for(
                 "workers would undo each other's start states",
                 ctx=context,
             )
-        return (find(name),)
+        return (find_lab(name, backend, bin_dir=bin_dir, kubeconfig=kubeconfig, context=kubeconfig_context),)
+    return own_labs(
+        context,
+        backend=backend,
+        bin_dir=bin_dir,
+        workers=workers,
+        tasks=tasks,
+        kubeconfig=kubeconfig,
+        kubeconfig_context=kubeconfig_context,
+    )
+
+
+def own_labs(
+    context: click.Context,
+    *,
+    backend: str | None,
+    bin_dir: Path | None,
+    workers: int | None,
+    tasks: int,
+    kubeconfig: Path | None = None,
+    kubeconfig_context: str | None = None,
+) -> tuple[Cluster, ...]:
+    """Labs of the command's own, one for each worker; for the arguments see `labs_for`."""
     wanted = workers or min(os.cpu_count() or 1, DEFAULT_WORKERS)
     count = min(wanted, tasks)
     own = f"{context.info_name}-{os.getpid()}"
     names = (own,) if count == 1 else tuple(f"{own}-{number}" for number in range(1, count + 1))
-    return tuple(find(each) for each in names)
+    return tuple(
+        find_lab(each, backend, bin_dir=bin_dir, kubeconfig=kubeconfig, context=kubeconfig_context) for each in names
+    )
 
 
 def prepare_files(*files: Path | None) -> None:

@@ -5,11 +5,14 @@ A scenario or a check that one of them did not have is no changed verdict, and i
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lab.parity.rules import ABSENT, explanation
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +30,23 @@ class Replayed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FactChange:
+    """One fact of a verdict is another one.
+
+    Attributes:
+        fact: its path: ``deciders``, ``stored.spec.containers[0].image``.
+        old: its value; `lab.parity.rules.ABSENT` if there is none.
+        new: the same.
+        rules: those that explain it; empty when nothing does.
+    """
+
+    fact: str
+    old: Any
+    new: Any
+    rules: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictChange:
     """One check got something else.
 
@@ -35,12 +55,19 @@ class VerdictChange:
         check: its name.
         old: what it got in the one replay; None when the probe could not be sent.
         new: the same in the other.
+        facts: what differs, fact by fact; at least one.
     """
 
     scenario: str
     check: str
     old: Mapping[str, Any] | None
     new: Mapping[str, Any] | None
+    facts: tuple[FactChange, ...]
+
+    @property
+    def explained(self) -> bool:
+        """Whether there is a rule for everything that differs."""
+        return all(change.rules for change in self.facts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +92,15 @@ class Changes:
     """All that differs.
 
     Attributes:
-        verdicts: in the order of scenario and check.
+        verdicts: those that nothing explains, in the order of scenario and check.
+        explained: those that rules explain, in the same order.
         outcomes: in the order of scenario and phase.
         added: scenarios, checks and phases that only the other replay has.
         gone: those that only the one has.
     """
 
     verdicts: tuple[VerdictChange, ...]
+    explained: tuple[VerdictChange, ...]
     outcomes: tuple[OutcomeChange, ...]
     added: tuple[str, ...]
     gone: tuple[str, ...]
@@ -90,8 +119,10 @@ def between(old: Mapping[str, Replayed], new: Mapping[str, Replayed]) -> Changes
     """
     both = sorted(old.keys() & new.keys())
     pairs = [(name, old[name], new[name]) for name in both]
+    verdicts = [change for name, was, now in pairs for change in _verdicts(name, was, now)]
     return Changes(
-        verdicts=tuple(change for name, was, now in pairs for change in _verdicts(name, was, now)),
+        verdicts=tuple(change for change in verdicts if not change.explained),
+        explained=tuple(change for change in verdicts if change.explained),
         outcomes=tuple(change for name, was, now in pairs for change in _outcomes(name, was, now)),
         added=_only_in(new, old),
         gone=_only_in(old, new),
@@ -101,8 +132,29 @@ def between(old: Mapping[str, Replayed], new: Mapping[str, Replayed]) -> Changes
 def _verdicts(scenario: str, was: Replayed, now: Replayed) -> Iterator[VerdictChange]:
     for check in sorted(was.verdicts.keys() & now.verdicts.keys()):
         old, new = was.verdicts[check], now.verdicts[check]
-        if old != new:
-            yield VerdictChange(scenario=scenario, check=check, old=old, new=new)
+        if facts := tuple(_facts(old, new)):
+            yield VerdictChange(scenario=scenario, check=check, old=old, new=new, facts=facts)
+
+
+def _facts(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> Iterator[FactChange]:
+    """Every fact that differs; of a probe that could not be sent there is none."""
+    was, now = ({} if side is None else dict(_flat(side)) for side in (old, new))
+    for fact in dict.fromkeys([*was, *now]):
+        one, other = was.get(fact, ABSENT), now.get(fact, ABSENT)
+        if type(one) is not type(other) or one != other:
+            yield FactChange(fact=fact, old=one, new=other, rules=explanation(fact, one, other))
+
+
+def _flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """The values in an object by their paths; what is empty is a value too."""
+    if isinstance(value, Mapping) and value:
+        for key, below in value.items():
+            yield from _flat(below, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list) and value:
+        for index, below in enumerate(value):
+            yield from _flat(below, f"{path}[{index}]")
+    else:
+        yield path, value
 
 
 def _outcomes(scenario: str, was: Replayed, now: Replayed) -> Iterator[OutcomeChange]:
@@ -123,6 +175,6 @@ def _only_in(one: Mapping[str, Replayed], other: Mapping[str, Replayed]) -> tupl
 
 def _parts_only_in(scenario: str, one: Replayed, other: Replayed) -> list[str]:
     # A scenario that did not run, or of which verdicts alone are known, says nothing about its parts.
-    phases = sorted(one.outcomes.keys() - other.outcomes.keys()) if len(other.outcomes) > 1 else []
+    phases = sorted(one.outcomes.keys() - other.outcomes.keys()) if other.outcomes.keys() - {"scenario"} else []
     checks = sorted(one.verdicts.keys() - other.verdicts.keys()) if other.verdicts else []
     return [f"{scenario}: {part}" for part in (*phases, *checks)]

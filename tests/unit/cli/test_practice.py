@@ -263,7 +263,7 @@ def test_whatever_takes_the_start_state_away_ends_the_practice_and_says_so(
     start("first")
     run("check")
     monkeypatch.setenv("LAB_SCENARIOS", str(tmp_path / "scenarios"))
-    monkeypatch.setattr("lab.cli.replay._replay", lambda *_args, **_more: ())
+    monkeypatch.setattr("lab.cli.replay.replay_in", lambda *_args, **_more: ())
     result = run(*command)
 
     assert "the practice of first has ended, 0 of 1 points\n" in result.stderr
