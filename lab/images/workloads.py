@@ -27,7 +27,7 @@ from lab.bouncer.reference import parse
 from lab.cluster.protocol import Addon
 from lab.components import GATEKEEPER_VERSION, OPA_VERSION, Components
 from lab.errors import InputError, LabError
-from lab.images import debian
+from lab.images import busybox, debian
 from lab.images.catalogue import CATALOGUE, CatalogueImage, fingerprint
 from lab.images.endpoint import Endpoint
 from lab.images.oci import ImageContent, OciImage, from_layers, tar_of
@@ -48,7 +48,7 @@ ADDON_IMAGES: Mapping[Addon, tuple[str, ...]] = {
 }
 """What the addons of a start state run."""
 
-_SERVERS = ("docker.io/library/httpd", "docker.io/library/nginx")
+_USUAL = ("docker.io/library/busybox", "docker.io/library/httpd", "docker.io/library/nginx")
 _BOUNCER_PACKAGES = ("aiohttp", "click", "pydantic", "pyyaml")
 _PYTHON_PACKAGES = ("python3-minimal", "libpython3-stdlib", "zlib1g", "libssl3")
 _ACCOUNTS: Mapping[str, bytes] = {
@@ -160,9 +160,9 @@ class WorkloadImages:
                 (storage / "made.json").write_text(json.dumps(made, indent=2))
         return tuple(row.references[0] for row in recipes)
 
-    def ensure_servers(self) -> tuple[str, ...]:
-        """Have the web servers that scenarios deploy without a word about their images."""
-        rows = [row for row in CATALOGUE if row.repository in _SERVERS]
+    def ensure_usual(self) -> tuple[str, ...]:
+        """Have the web servers and busybox, which scenarios deploy without a word about their images."""
+        rows = [row for row in CATALOGUE if row.repository in _USUAL]
         return self.ensure([row.references[0] for row in rows])
 
     def ensure_all(self) -> tuple[str, ...]:
@@ -184,13 +184,10 @@ class WorkloadImages:
                 return self._one_binary(row, "gatekeeper", GATEKEEPER_VERSION, ("/manager",))
             case "docker.io/openpolicyagent/opa":
                 return self._one_binary(row, "opa", OPA_VERSION, ("/opa",), cmd=("run",))
-            case "docker.io/library/httpd":
-                files = {"/etc/httpd.conf": _HTTPD_CONF, "/usr/share/www/index.html": _PAGE}
-                start = ("/usr/sbin/apache2", "-D", "FOREGROUND", "-f", "/etc/httpd.conf")
-                return self._debian(row, ("apache2-bin",), files, start)
-            case "docker.io/library/nginx":
-                files = {"/etc/nginx/nginx.conf": _NGINX_CONF, "/usr/share/www/index.html": _PAGE}
-                return self._debian(row, ("nginx",), files, ("/usr/sbin/nginx", "-g", "daemon off;"))
+            case "docker.io/library/httpd" | "docker.io/library/nginx":
+                return self._web_server(row)
+            case "docker.io/library/busybox":
+                return self._busybox(row)
         return None
 
     def _one_binary(
@@ -209,6 +206,15 @@ class WorkloadImages:
         content = _content(row, entrypoint=entrypoint, cmd=cmd)
         return Recipe(key=_key(component, version, content), layers=layers, content=content)
 
+    def _web_server(self, row: CatalogueImage) -> Recipe:
+        page = {"/usr/share/www/index.html": _PAGE}
+        if row.repository == "docker.io/library/nginx":
+            files = page | {"/etc/nginx/nginx.conf": _NGINX_CONF}
+            return self._debian(row, ("nginx",), files, ("/usr/sbin/nginx", "-g", "daemon off;"))
+        files = page | {"/etc/httpd.conf": _HTTPD_CONF}
+        start = ("/usr/sbin/apache2", "-D", "FOREGROUND", "-f", "/etc/httpd.conf")
+        return self._debian(row, ("apache2-bin",), files, start)
+
     def _debian(
         self, row: CatalogueImage, packages: tuple[str, ...], files: Mapping[str, bytes], start: tuple[str, ...]
     ) -> Recipe:
@@ -216,6 +222,14 @@ class WorkloadImages:
         return Recipe(
             key=_key("debian", *packages, content), layers=lambda: [self._packages(packages)], content=content
         )
+
+    def _busybox(self, row: CatalogueImage) -> Recipe:
+        def layers() -> list[bytes]:
+            base = self._packages((busybox.PACKAGE,))
+            return [base, busybox.commands(base)]
+
+        content = _content(row, cmd=("sh",))
+        return Recipe(key=_key(busybox.PACKAGE, content), layers=layers, content=content)
 
     def _bouncer(self, row: CatalogueImage) -> Recipe:
         sources = _own_sources()

@@ -51,7 +51,7 @@ def prepare(
     programs = components.ensure("kind", *node_services.PROGRAMS)
     workloads = WorkloadImages(paths, bin_dir=bin_dir, progress=progress)
     images = workloads.storage()
-    workloads.ensure_servers()
+    workloads.ensure_usual()
     layout.root.mkdir(parents=True, exist_ok=True)
     settings = KindSettings(
         name=name,

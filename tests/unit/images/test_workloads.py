@@ -99,3 +99,11 @@ def test_the_closure_leaves_out_what_only_scripts_need(monkeypatch: pytest.Monke
     apt.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     assert debian.closure(["nginx"]) == ("libc6", "nginx")
+
+
+@pytest.mark.parametrize("reference", ["nginx", "httpd:2.4", "busybox:1.36", "busybox@sha256:" + "0" * 64])
+def test_what_scenarios_deploy_without_a_word_has_a_recipe(images: WorkloadImages, reference: str) -> None:
+    row = workloads._row(reference)
+    assert row is not None
+    assert row.repository in workloads._USUAL
+    assert images._recipe(row) is not None
