@@ -179,6 +179,17 @@ def tar_of(files: Mapping[str, bytes], *, mode: int = 0o644) -> bytes:
     return buffer.getvalue()
 
 
+def links_of(links: Mapping[str, str]) -> bytes:
+    """A plain archive of symbolic links, absolute path to target, like that of `tar_of`."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for path, target in sorted(links.items()):
+            entry = tarfile.TarInfo(str(PurePosixPath(path).relative_to("/")))
+            entry.type, entry.linkname = tarfile.SYMTYPE, target
+            archive.addfile(entry)
+    return buffer.getvalue()
+
+
 def _entries(files: Mapping[str, bytes], mode: int) -> Iterator[tuple[tarfile.TarInfo, bytes]]:
     contents = {PurePosixPath(path).relative_to("/"): data for path, data in files.items()}
     directories = {parent for path in contents for parent in path.parents} - {PurePosixPath()}

@@ -1,7 +1,7 @@
 """Images that really run, under the names that the scenarios use, for a backend whose node pulls and runs them.
 
 The catalogue's stand-ins hold no program. Here a few of them get one: the pinned static binary for Gatekeeper and OPA,
-Debian's packages for the web servers and busybox, and Debian's Python with this very package for the bouncer. They are
+Debian's packages for servers, a small system and Python, and with this very package its Python is the bouncer. They are
 made on this machine, need nothing of any image registry, and are pushed into the storage that a node's registry serves.
 """
 
@@ -30,7 +30,7 @@ from lab.errors import InputError, LabError
 from lab.images import busybox, debian
 from lab.images.catalogue import CATALOGUE, CatalogueImage, fingerprint
 from lab.images.endpoint import Endpoint
-from lab.images.oci import ImageContent, OciImage, from_layers, tar_of
+from lab.images.oci import ImageContent, OciImage, from_layers, links_of, tar_of
 from lab.images.push import push_images
 from lab.images.registry import RegistryConfig, copy_storage, prepare_storage, serving
 
@@ -48,9 +48,15 @@ ADDON_IMAGES: Mapping[Addon, tuple[str, ...]] = {
 }
 """What the addons of a start state run."""
 
-_USUAL = ("docker.io/library/busybox", "docker.io/library/httpd", "docker.io/library/nginx")
+_USUAL = ("nginx", "httpd-foreground", "redis-server", "sh", "/app")
+"""What the images run that scenarios deploy without a word about them."""
 _BOUNCER_PACKAGES = ("aiohttp", "click", "pydantic", "pyyaml")
 _PYTHON_PACKAGES = ("python3-minimal", "libpython3-stdlib", "zlib1g", "libssl3")
+_PYTHON_NAMES: Mapping[str, str] = {
+    "/usr/local/bin/python": "/usr/bin/python3",
+    "/usr/local/bin/python3": "/usr/bin/python3",
+}
+"""Where the original has its interpreter."""
 _ACCOUNTS: Mapping[str, bytes] = {
     "/etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nwww-data:x:33:33:www-data:/var/www:/bin/false\n",
     "/etc/group": b"root:x:0:\nwww-data:x:33:\n",
@@ -77,6 +83,12 @@ http {
   access_log off;
   server { listen 80; root /usr/share/www; }
 }
+"""
+_APP = b"""\
+#!/bin/sh
+# An application of nobody in particular: it waits until it is told to end.
+trap 'exit 0' TERM INT
+while :; do sleep 3600 & wait $!; done
 """
 _PAGE = b"<html><body><h1>It works!</h1></body></html>\n"
 
@@ -161,8 +173,8 @@ class WorkloadImages:
         return tuple(row.references[0] for row in recipes)
 
     def ensure_usual(self) -> tuple[str, ...]:
-        """Have the web servers and busybox, which scenarios deploy without a word about their images."""
-        rows = [row for row in CATALOGUE if row.repository in _USUAL]
+        """Have the servers, small systems and applications that scenarios deploy without a word about their images."""
+        rows = [row for row in CATALOGUE if row.entrypoint and row.entrypoint[0] in _USUAL]
         return self.ensure([row.references[0] for row in rows])
 
     def ensure_all(self) -> tuple[str, ...]:
@@ -184,10 +196,26 @@ class WorkloadImages:
                 return self._one_binary(row, "gatekeeper", GATEKEEPER_VERSION, ("/manager",))
             case "docker.io/openpolicyagent/opa":
                 return self._one_binary(row, "opa", OPA_VERSION, ("/opa",), cmd=("run",))
-            case "docker.io/library/httpd" | "docker.io/library/nginx":
-                return self._web_server(row)
-            case "docker.io/library/busybox":
-                return self._busybox(row)
+            case "docker.io/library/python":
+                return self._python(row)
+        return self._ordinary(row)
+
+    def _ordinary(self, row: CatalogueImage) -> Recipe | None:
+        """How an image is made that runs what its original runs, under whatever name."""
+        match row.entrypoint:
+            case ("httpd-foreground",):
+                files = {"/etc/httpd.conf": _HTTPD_CONF, "/usr/share/www/index.html": _PAGE}
+                start = ("/usr/sbin/apache2", "-D", "FOREGROUND", "-f", "/etc/httpd.conf")
+                return self._debian(row, ("apache2-bin",), files, start)
+            case ("nginx", *_):
+                files = {"/etc/nginx/nginx.conf": _NGINX_CONF, "/usr/share/www/index.html": _PAGE}
+                return self._debian(row, ("nginx",), files, ("/usr/sbin/nginx", "-g", "daemon off;"))
+            case ("redis-server",):
+                return self._debian(row, ("redis-server",), {}, ("redis-server", "--protected-mode", "no"))
+            case ("sh",):
+                return self._small_system(row, cmd=("sh",))
+            case ("/app",):
+                return self._small_system(row, entrypoint=("/app",), programs={"/app": _APP})
         return None
 
     def _one_binary(
@@ -206,15 +234,6 @@ class WorkloadImages:
         content = _content(row, entrypoint=entrypoint, cmd=cmd)
         return Recipe(key=_key(component, version, content), layers=layers, content=content)
 
-    def _web_server(self, row: CatalogueImage) -> Recipe:
-        page = {"/usr/share/www/index.html": _PAGE}
-        if row.repository == "docker.io/library/nginx":
-            files = page | {"/etc/nginx/nginx.conf": _NGINX_CONF}
-            return self._debian(row, ("nginx",), files, ("/usr/sbin/nginx", "-g", "daemon off;"))
-        files = page | {"/etc/httpd.conf": _HTTPD_CONF}
-        start = ("/usr/sbin/apache2", "-D", "FOREGROUND", "-f", "/etc/httpd.conf")
-        return self._debian(row, ("apache2-bin",), files, start)
-
     def _debian(
         self, row: CatalogueImage, packages: tuple[str, ...], files: Mapping[str, bytes], start: tuple[str, ...]
     ) -> Recipe:
@@ -223,13 +242,29 @@ class WorkloadImages:
             key=_key("debian", *packages, content), layers=lambda: [self._packages(packages)], content=content
         )
 
-    def _busybox(self, row: CatalogueImage) -> Recipe:
+    def _small_system(
+        self,
+        row: CatalogueImage,
+        *,
+        entrypoint: tuple[str, ...] = (),
+        cmd: tuple[str, ...] = (),
+        programs: Mapping[str, bytes] | None = None,
+    ) -> Recipe:
         def layers() -> list[bytes]:
-            base = self._packages((busybox.PACKAGE,))
-            return [base, busybox.commands(base)]
+            package = self._packages((busybox.PACKAGE,))
+            own = [tar_of(programs, mode=0o755)] if programs else []
+            return [package, busybox.commands(package), *own]
 
-        content = _content(row, cmd=("sh",))
-        return Recipe(key=_key(busybox.PACKAGE, content), layers=layers, content=content)
+        content = _content(row, entrypoint=entrypoint, cmd=cmd)
+        return Recipe(key=_key(busybox.PACKAGE, programs, content), layers=layers, content=content)
+
+    def _python(self, row: CatalogueImage) -> Recipe:
+        content = _content(row, cmd=("python3",), environment=(("LANG", "C.UTF-8"),))
+        return Recipe(
+            key=_key(*_PYTHON_PACKAGES, _PYTHON_NAMES, content),
+            layers=lambda: [self._packages(_PYTHON_PACKAGES), links_of(_PYTHON_NAMES)],
+            content=content,
+        )
 
     def _bouncer(self, row: CatalogueImage) -> Recipe:
         sources = _own_sources()

@@ -38,11 +38,32 @@ def test_every_image_of_an_addon_has_a_recipe(images: WorkloadImages, reference:
 
 
 def test_a_stand_in_stays_one(images: WorkloadImages) -> None:
-    row = workloads._row("docker.io/library/redis:7")
+    row = workloads._row("ghcr.io/aquasecurity/trivy:latest")
     assert row is not None
     assert images._recipe(row) is None
     assert workloads._row("docker.io/library/nobody-has-this:1") is None
     assert workloads._row("Not A Reference") is None
+
+
+@pytest.mark.parametrize(
+    ("reference", "starts"),
+    [
+        ("docker.io/library/busybox:1.37", ("sh",)),
+        ("gcr.io/x/busybox", ("sh",)),
+        ("docker.io/library/redis:7", ("redis-server", "--protected-mode", "no")),
+        ("docker.io/library/python:3", ("python3",)),
+        ("internal-registry.io/nginx", ("/usr/sbin/nginx", "-g", "daemon off;")),
+        ("private-registry.example/team/app:1.0", ("/app",)),
+    ],
+)
+def test_what_scenarios_deploy_runs_what_its_name_says(
+    images: WorkloadImages, reference: str, starts: tuple[str, ...]
+) -> None:
+    row = workloads._row(reference)
+    assert row is not None
+    recipe = images._recipe(row)
+    assert recipe is not None
+    assert (recipe.content.entrypoint or recipe.content.cmd) == starts
 
 
 def test_each_version_has_contents_of_its_own(images: WorkloadImages) -> None:
@@ -105,5 +126,5 @@ def test_the_closure_leaves_out_what_only_scripts_need(monkeypatch: pytest.Monke
 def test_what_scenarios_deploy_without_a_word_has_a_recipe(images: WorkloadImages, reference: str) -> None:
     row = workloads._row(reference)
     assert row is not None
-    assert row.repository in workloads._USUAL
+    assert row.entrypoint[0] in workloads._USUAL
     assert images._recipe(row) is not None
