@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.cluster.files_by_command import read_file, write_file
-from lab.cluster.kind import api_server, node_state
+from lab.cluster.kind import api_server, followers, node_state
 from lab.cluster.kind.layout import BACKEND, KindLayout, KindSettings, cluster_name
 from lab.cluster.lab_directory import check_name, exclusive
 from lab.cluster.protocol import (
@@ -332,7 +332,19 @@ class KindCluster:
                     hint="see lab logs kube-apiserver",
                 )
             time.sleep(_POLL_S)
+        self._wake_followers()
         return status
+
+    def _wake_followers(self) -> None:
+        """Have the rest of the node hear of an API server that has come in another's place, once for each."""
+        running = str(json.loads(self._layout.api_server_file.read_text())["process"])
+        file = self._layout.followed_file
+        followed = file.read_text() if file.exists() else ""
+        if followed == running:
+            return
+        if followed:
+            followers.wake(self._engine, self._require_node())
+        file.write_text(running)
 
     def _describe(self, *, hurry: bool = False) -> ApiServerStatus:
         """The API server as it is now.
@@ -342,8 +354,9 @@ class KindCluster:
         """
         sight = api_server.look(self._engine, self._require_node())
         known = self._known_meaning(sight)
-        if hurry:
-            self._kill(api_server.outlived(sight, known=known))
+        if hurry and (outlived := api_server.outlived(sight, known=known)):
+            self._kill(outlived)
+            self.node_exec(followers.RESTART_KUBELET)
         status = api_server.describe(sight, answers=bool(sight.api_servers) and self._answers(), known=known)
         if status.state == "running" and sight.manifest is not None and not known:
             record = {"process": _identity(sight), "meaning": api_server.meaning(sight.manifest)}

@@ -62,6 +62,11 @@ class KindLayout:
         return self.root / "api-server.json"
 
     @property
+    def followed_file(self) -> Path:
+        """Which API server process the rest of the node is known to follow."""
+        return self.root / "followed.txt"
+
+    @property
     def baselines(self) -> Path:
         """What a start state looked like when it was made: objects and files of the node."""
         return self.root / "baselines"

@@ -27,10 +27,10 @@ SETTINGS = KindSettings(
 KUBECONFIG = "clusters: [{name: one, cluster: {server: 'https://127.0.0.1:1'}}]\n"
 
 
-def look(argv: Sequence[str]) -> str:
+def look(argv: Sequence[str], *, ticks: int = 100, written_s: int = 900) -> str:
     command = base64.b64encode("\0".join([*argv, ""]).encode()).decode()
     manifest = base64.b64encode(MANIFEST).decode()
-    return f"now 1000\nwritten 900\nmanifest {manifest}\nprocess 7 100 {command}\nuptime 50 100\n"
+    return f"now 1000\nwritten {written_s}\nmanifest {manifest}\nprocess 7 {ticks} {command}\nuptime 50 100\n"
 
 
 class FakeEngine:
@@ -41,12 +41,20 @@ class FakeEngine:
         self.output = output
         self.held = clusters
         self.removed: list[str] = []
+        self.ran: list[tuple[str, ...]] = []
+        self.fails = ""
 
     def node_id(self, _cluster: str) -> str | None:
         return self.node
 
     def run(self, _node: str, argv: Sequence[str], **_: Any) -> ExecResult:
-        return ExecResult(argv=tuple(argv), exit_code=0, stdout=self.output, stderr="")
+        self.ran.append(tuple(argv))
+        failed = self.fails != "" and self.fails in argv[-1]
+        return ExecResult(argv=tuple(argv), exit_code=1 if failed else 0, stdout=self.output, stderr="")
+
+    @property
+    def wakes(self) -> int:
+        return sum("kubectl delete lease" in argv[-1] for argv in self.ran)
 
     def processes(self, _node: str) -> dict[int, str]:
         return {2**22 + 1: "kube-controller"}
@@ -98,6 +106,45 @@ def test_a_lab_whose_api_server_does_not_answer_is_starting(paths: LabPaths) -> 
     assert (status.phase, status.state, status.server) == ("starting", "off", "https://127.0.0.1:1")
     assert status.api_server.flags == ("--a=b",)
     assert [process.name for process in status.processes] == ["kube-controller-manager"]
+
+
+def test_the_rest_of_the_node_is_woken_once_for_each_new_api_server(
+    paths: LabPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KindCluster, "_answers", lambda _: True)
+    engine = FakeEngine(output=look(["kube-apiserver", "--a=b"]))
+    cluster = lab(paths, engine)
+    cluster.wait_api_server(timeout_s=1)
+    assert engine.wakes == 0, "the first one was there before the others"
+    engine.output = look(["kube-apiserver", "--a=b"], ticks=200)
+    cluster.wait_api_server(timeout_s=1)
+    cluster.wait_api_server(timeout_s=1)
+    assert engine.wakes == 1
+
+
+def test_what_cannot_be_woken_is_tried_again(paths: LabPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(KindCluster, "_answers", lambda _: True)
+    engine = FakeEngine(output=look(["kube-apiserver", "--a=b"]))
+    cluster = lab(paths, engine)
+    cluster.wait_api_server(timeout_s=1)
+    engine.output, engine.fails = look(["kube-apiserver", "--a=b"], ticks=200), "kubectl delete lease"
+    for _ in range(2):
+        with pytest.raises(LabError) as caught:
+            cluster.wait_api_server(timeout_s=1)
+        assert caught.value.code == "followers-asleep"
+    assert engine.wakes == 2
+
+
+def test_an_api_server_of_before_is_ended_and_the_kubelet_looks_at_once(
+    paths: LabPaths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KindCluster, "_answers", lambda _: True)
+    engine = FakeEngine(output=look(["kube-apiserver", "--old"], written_s=990))
+    cluster = lab(paths, engine)
+    with pytest.raises(LabError):
+        cluster.wait_api_server(timeout_s=0.01)
+    assert engine.ran[1][-1] == "7"
+    assert engine.ran[2] == ("systemctl", "restart", "kubelet")
 
 
 def test_a_command_for_a_lab_that_does_not_run_is_an_error(paths: LabPaths) -> None:

@@ -1,0 +1,42 @@
+"""Wakes what follows the API server on a kind node, once another one has taken its place.
+
+A client whose watch has broken tries again later and later, up to a minute, and forgives only after two quiet minutes
+(client-go, tools/cache/reflector.go). A lab restarts its API server more often than that, so the kubelet would hear of
+Pods, and kube-proxy of endpoints, long after a person has begun to wait for them. Started anew they ask at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lab.errors import LabError
+
+if TYPE_CHECKING:
+    from lab.cluster.kind.engine import Engine
+
+RESTART_KUBELET = ("systemctl", "restart", "kubelet")
+"""Containers run on. A static pod that waits for the end of another is started at once instead of ten seconds later."""
+_WAKE = """
+pkill -KILL -x 'kube-proxy|kube-controller|kube-scheduler'
+# Else those that come in their place would wait until the leases of the dead have run out.
+kubectl delete lease kube-controller-manager kube-scheduler --namespace kube-system --ignore-not-found --wait=false \
+  --request-timeout=10s &&
+systemctl restart kubelet
+"""
+"""The kernel keeps fifteen letters of a program's name."""
+
+
+def wake(engine: Engine, node: str) -> None:
+    """Have everything on the node that watches the API server start to watch anew.
+
+    Raises:
+        LabError: ``followers-asleep``: it could not be done.
+    """
+    done = engine.run(node, ("sh", "-c", _WAKE))
+    if done.exit_code != 0:
+        raise LabError(
+            "followers-asleep",
+            "what follows the API server on the node could not be started anew",
+            hint="see lab status and lab logs; lab down and lab up make the lab afresh",
+            context={"output": (done.stderr or done.stdout).strip()},
+        )
