@@ -38,10 +38,12 @@ class ShellCommands:
     Args:
         run_directory: the lab's directory of sockets.
         environment: variables that the commands get beside those of this process, such as the lab's name.
+        seen_as: that directory as the node sees it.
     """
 
-    def __init__(self, run_directory: Path, *, environment: dict[str, str]) -> None:
+    def __init__(self, run_directory: Path, *, environment: dict[str, str], seen_as: Path = INSIDE / "run") -> None:
         self._directory = run_directory
+        self._seen_as = seen_as
         self._name = f"lab-{os.getpid()}.sock"
         self._environment = environment
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -50,7 +52,7 @@ class ShellCommands:
     @property
     def shell_environment(self) -> dict[str, str]:
         """What a shell must have in its environment for ``lab`` to find the way here."""
-        return {SOCKET_VARIABLE: str(INSIDE / "run" / self._name)}
+        return {SOCKET_VARIABLE: str(self._seen_as / self._name)}
 
     def __enter__(self) -> Self:
         directory = os.open(self._directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
