@@ -70,6 +70,22 @@ def layer(packages: Sequence[str], *, cache: Path, progress: Callable[[str], Non
     return archive
 
 
+def tree(packages: Sequence[str], *, cache: Path, progress: Callable[[str], None]) -> Path:
+    """The same as `layer`, as a directory: for what is mounted rather than made an image of.
+
+    Raises:
+        LabError: as for `layer`.
+    """
+    archive = layer(packages, cache=cache, progress=progress)
+    kept = cache / f"tree-{hashlib.sha256(archive).hexdigest()[:16]}"
+    if not kept.is_dir():
+        with tempfile.TemporaryDirectory(prefix=".tree-", dir=cache) as scratch:
+            with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
+                opened.extractall(Path(scratch, "tree"), filter="tar")
+            Path(scratch, "tree").rename(kept)
+    return kept
+
+
 def closure(packages: Sequence[str]) -> tuple[str, ...]:
     """The packages and what they depend on, sorted, without what only their scripts need.
 

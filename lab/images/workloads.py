@@ -177,6 +177,15 @@ class WorkloadImages:
         rows = [row for row in CATALOGUE if row.entrypoint and row.entrypoint[0] in _USUAL]
         return self.ensure([row.references[0] for row in rows])
 
+    def python_tree(self) -> Path:
+        """Debian's Python as a directory, with the libraries that it needs.
+
+        Raises:
+            LabError: the packages cannot be had.
+        """
+        with self._locked():
+            return debian.tree(_PYTHON_PACKAGES, cache=self._directory / "layers", progress=self._progress)
+
     def ensure_all(self) -> tuple[str, ...]:
         """Have every image that runs."""
         return self.ensure([row.references[0] for row in CATALOGUE])

@@ -13,9 +13,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lab.cluster.embedded.shell_commands import ShellCommands
 from lab.cluster.files_by_command import read_file, write_file
 from lab.cluster.kind import api_server, followers, node_state
 from lab.cluster.kind.layout import BACKEND, KindLayout, KindSettings, cluster_name
+from lab.cluster.kind.node_python import RUN
 from lab.cluster.lab_directory import check_name, exclusive
 from lab.cluster.protocol import (
     Addon,
@@ -414,13 +416,16 @@ class KindCluster:
         """Run a command, or a shell, on the node with the caller's terminal, by ``docker exec``."""
         node = self._require_node()
         terminal = ("-t",) if os.isatty(0) else ()
-        command = ("docker", "exec", "-i", *terminal, "-u", "root", "-w", "/root", node, *(argv or ("bash",)))
-        try:
-            return subprocess.run(command, check=False).returncode
-        except OSError as error:
-            raise LabError(
-                "docker-missing", f"docker cannot be run: {error}", hint="install Docker's command-line program"
-            ) from error
+        names = {"LAB_NAME": self.name, "LAB_BACKEND": self.backend}
+        with ShellCommands(self._layout.run, environment=names, seen_as=RUN) as commands:
+            variables = [f"--env={name}={value}" for name, value in commands.shell_environment.items()]
+            shell = ("docker", "exec", "-i", *terminal, *variables, "-u", "root", "-w", "/root", node)
+            try:
+                return subprocess.run((*shell, *(argv or ("bash",))), check=False).returncode
+            except OSError as error:
+                raise LabError(
+                    "docker-missing", f"docker cannot be run: {error}", hint="install Docker's command-line program"
+                ) from error
 
     def read_node_file(self, path: str) -> bytes | None:
         """A file of the node; None when there is none."""

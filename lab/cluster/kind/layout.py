@@ -47,6 +47,11 @@ class KindLayout:
         return self.root / "resolv.conf"
 
     @property
+    def run(self) -> Path:
+        """Sockets at which the commands of a node's shell are served; mounted at `node_python.RUN`."""
+        return self.root / "run"
+
+    @property
     def logs(self) -> Path:
         """Logs of the lab's own programs: kind."""
         return self.root / "logs"

@@ -68,7 +68,7 @@ def prepare(
     layout.kind_config.write_text(
         render(
             definition_path.read_text(),
-            mounts=node_services.mounts(programs, images),
+            mounts=node_services.mounts(programs, images, workloads.python_tree()),
             overlay=machine_overlay(),
             has_own_network=settings.image == node_image_name(),
         )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from lab.admission.boot import BOUNCER_NAMES
 from lab.bouncer.reference import parse
+from lab.cluster.kind import node_python
 from lab.images.catalogue import CATALOGUE
 from lab.images.endpoint import Endpoint, stored_name
 from lab.images.private import HTPASSWD, PRIVATE_DOMAIN
@@ -106,6 +107,7 @@ def write_files(root: Path) -> None:
     (node / "lab-resolver.service").write_text(_RESOLVER)
     (node / "htpasswd").write_text(HTPASSWD)
     (node / "wanted.conf").write_text(_WANTED)
+    node_python.write_files(root)
     registries = {
         "lab-registry": (REGISTRY, None),
         "lab-private-registry": (PRIVATE_REGISTRY, Path(_FILES, "htpasswd")),
@@ -127,12 +129,13 @@ def write_files(root: Path) -> None:
         (directory / "hosts.toml").write_text(_hosts(domain))
 
 
-def mounts(programs: dict[str, Path], images: Path) -> Iterator[NodeMount]:
+def mounts(programs: dict[str, Path], images: Path, python: Path) -> Iterator[NodeMount]:
     """What the lab puts on the node: the scenarios' certificates, the pki that kubeadm fills, what the services need.
 
     Args:
         programs: `PROGRAMS` by name.
         images: the storage that the registry serves.
+        python: a Python with all that it needs, for the commands of `node_python`.
     """
     yield NodeMount(host_path="certificates", container_path="/run/lab/certificates")
     yield NodeMount(host_path="pki", container_path="/etc/kubernetes/pki", read_only=False)
@@ -145,6 +148,11 @@ def mounts(programs: dict[str, Path], images: Path) -> Iterator[NodeMount]:
     yield NodeMount(host_path=str(images.resolve()), container_path=_IMAGES)
     for unit in UNITS:
         yield NodeMount(host_path=f"node/{unit}.service", container_path=f"/etc/systemd/system/{unit}.service")
+    yield NodeMount(host_path=str(python.resolve()), container_path=node_python.PYTHON)
+    yield NodeMount(host_path=str(node_python.package()), container_path=node_python.PACKAGE)
+    yield NodeMount(host_path=node_python.RUN_DIRECTORY, container_path=str(node_python.RUN), read_only=False)
+    for command in node_python.COMMANDS:
+        yield NodeMount(host_path=f"node/{command}", container_path=f"/usr/local/bin/{command}")
     yield NodeMount(host_path="node/wanted.conf", container_path="/etc/systemd/system/containerd.service.d/10-lab.conf")
 
 

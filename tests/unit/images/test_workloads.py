@@ -128,3 +128,12 @@ def test_what_scenarios_deploy_without_a_word_has_a_recipe(images: WorkloadImage
     assert row is not None
     assert row.entrypoint[0] in workloads._USUAL
     assert images._recipe(row) is not None
+
+
+def test_a_tree_is_the_layer_unpacked_and_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    archive = tar_of({"/usr/bin/python3": b"program"}, mode=0o755)
+    monkeypatch.setattr(debian, "layer", lambda *_, **__: archive)
+    tree = debian.tree(["python3-minimal"], cache=tmp_path, progress=_nobody)
+    assert (tree / "usr/bin/python3").read_bytes() == b"program"
+    (tree / "kept").touch()
+    assert (debian.tree(["python3-minimal"], cache=tmp_path, progress=_nobody) / "kept").exists()

@@ -15,7 +15,7 @@ PROGRAMS = {"coredns": Path("/store/coredns"), "registry": Path("/store/registry
 
 
 def mounts() -> list[node_services.NodeMount]:
-    return list(node_services.mounts(PROGRAMS, Path("/cache/images")))
+    return list(node_services.mounts(PROGRAMS, Path("/cache/images"), Path("/cache/python")))
 
 
 def test_the_definition_stays_as_it_is_and_the_labs_own_is_added() -> None:

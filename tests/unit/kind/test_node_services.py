@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import subprocess
 import tomllib
 from pathlib import Path
 
 import yaml
 
 from lab.cluster.kind import node_services
+
+PROGRAMS = {name: Path("/store", name) for name in node_services.PROGRAMS}
 
 
 def test_no_name_is_asked_of_anybody_else_before_the_resolver_runs(tmp_path: Path) -> None:
@@ -18,8 +21,7 @@ def test_no_name_is_asked_of_anybody_else_before_the_resolver_runs(tmp_path: Pat
 
 def test_every_unit_is_mounted_and_wanted_by_the_container_runtime(tmp_path: Path) -> None:
     node_services.write_files(tmp_path)
-    programs = {name: Path("/store", name) for name in node_services.PROGRAMS}
-    mounts = {mount.container_path: mount for mount in node_services.mounts(programs, Path("/images"))}
+    mounts = {mount.container_path: mount for mount in node_services.mounts(PROGRAMS, Path("/images"), Path("/python"))}
     wanted = (tmp_path / "node/wanted.conf").read_text()
     for unit in node_services.UNITS:
         assert f"{unit}.service" in wanted
@@ -27,6 +29,18 @@ def test_every_unit_is_mounted_and_wanted_by_the_container_runtime(tmp_path: Pat
     assert mounts["/etc/systemd/system/containerd.service.d/10-lab.conf"].host_path == "node/wanted.conf"
     for mount in mounts.values():
         assert mount.host_path.startswith("/") or (tmp_path / mount.host_path).exists()
+
+
+def test_the_labs_commands_on_the_node_start_the_python_that_is_mounted(tmp_path: Path) -> None:
+    node_services.write_files(tmp_path)
+    mounts = {mount.container_path: mount for mount in node_services.mounts(PROGRAMS, Path("/i"), Path("/p"))}
+    assert mounts["/run/lab/python"].host_path == "/p"
+    assert (Path(mounts["/run/lab/lib/lab"].host_path) / "images/builder.py").is_file()
+    assert not mounts["/run/lab/run"].read_only
+    for command in ("lab", "build-image"):
+        file = tmp_path / mounts[f"/usr/local/bin/{command}"].host_path
+        assert file.stat().st_mode & 0o111
+        assert subprocess.run(("sh", "-n", file), check=False).returncode == 0
 
 
 def test_a_programs_files_lie_where_its_unit_says(tmp_path: Path) -> None:
