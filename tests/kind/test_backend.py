@@ -143,6 +143,43 @@ def test_an_image_that_the_definition_names_unchanged_is_pulled_and_runs(lab: Ki
     assert ready.exit_code == 0, ready.stderr
 
 
+def test_lab_works_in_a_shell_of_the_node(lab: KindCluster) -> None:
+    assert lab.node_shell(["sh", "-c", "lab status > /root/status"]) == 0
+    assert f"{lab.name}, running" in lab.node_exec(["cat", "/root/status"]).stdout
+    outside_a_shell = lab.node_exec(["lab", "status"])
+    assert outside_a_shell.exit_code == 2
+    assert "lab node shell" in outside_a_shell.stderr
+
+
+def test_an_image_is_built_on_the_node_and_runs(lab: KindCluster) -> None:
+    lab.load_images(["docker.io/library/python:3"], progress=_nobody)
+    lab.write_node_file("/root/built/hello.py", b"print('hello from the image')\n")
+    lab.write_node_file("/root/built/Dockerfile", b'FROM python:3\nCOPY hello.py /\nCMD ["python", "/hello.py"]\n')
+    built = lab.node_exec(["build-image", "-t", "docker.io/built/hello:v1", "-o", "/root/hello.tar", "/root/built"])
+    assert built.exit_code == 0, built.stderr
+    assert lab.node_exec(["ctr", "--namespace", "k8s.io", "images", "import", "/root/hello.tar"]).exit_code == 0
+    run = ["kubectl", "run", "hello", "--image=docker.io/built/hello:v1", "--restart=Never"]
+    assert lab.node_exec(run).exit_code == 0
+    ended = "--for=jsonpath={.status.phase}=Succeeded"
+    assert lab.node_exec(["kubectl", "wait", "pod/hello", ended, "--timeout=60s"], timeout_s=70).exit_code == 0
+    assert lab.node_exec(["kubectl", "logs", "hello"]).stdout == "hello from the image\n"
+
+
+def test_the_node_hears_of_pods_at_once_after_one_restart_of_the_api_server_upon_another(lab: KindCluster) -> None:
+    manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
+    for run in range(3):
+        text = lab.read_node_file(manifest)
+        assert text is not None
+        lab.write_node_file(
+            manifest, text.replace(b"  annotations:\n", f"  annotations:\n    run-{run}: x\n".encode()), mode=0o600
+        )
+        lab.wait_api_server(timeout_s=120)
+    assert lab.node_exec(["kubectl", "create", "deployment", "late", "--image=httpd:2.4"]).exit_code == 0
+    rollout = ["kubectl", "rollout", "status", "deployment/late", "--timeout=40s"]
+    assert lab.node_exec(rollout, timeout_s=60).exit_code == 0
+    lab.reset(DEFAULT_STATE, progress=_nobody)
+
+
 def test_an_unknown_name_is_none_at_once_and_nobody_outside_is_asked(lab: KindCluster, queries: Queries) -> None:
     name = f"unknown-{secrets.token_hex(6)}"
     began_s = time.monotonic()
