@@ -69,10 +69,10 @@ PAGES = (
         title="A webhook of your own",
         about=(
             "A small Python server judges the images of every Pod, as a validating webhook with a certificate of the "
-            "cluster's CA; and a policy file says what such a server can judge by."
+            "cluster's CA, then from an image of its own; and a policy file says what such a server can judge by."
         ),
         seed="001",
-        order=("validating-webhook", "policy-ideas"),
+        order=("validating-webhook", "containerize-webhook", "policy-ideas"),
     ),
     Page(
         slug="allowed-registries",

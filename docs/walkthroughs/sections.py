@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from docs.walkthroughs.recording import observed
+from lab.cluster.protocol import Capability
 from lab.scenario.result import Verdict
 from lab.scenario.verbs.request import as_typed
 
@@ -61,7 +62,7 @@ def _parts(scenario: Scenario, verdicts: Verdicts) -> Iterator[str]:
     yield f"## {metadata.title}"
     yield (
         f"[{scenario.name}]({files}) · {metadata.difficulty} · {metadata.time_minutes} minutes · "
-        f"do it yourself: `lab start {scenario.name}`"
+        f"do it yourself: `lab start {scenario.name}{_where(scenario)}`"
     )
     if metadata.reason:
         yield f"Why: {inline(metadata.reason.removesuffix('.'))}."
@@ -79,6 +80,11 @@ def _parts(scenario: Scenario, verdicts: Verdicts) -> Iterator[str]:
         yield "\n".join(_checked(check) for check in others)
     yield "### What goes wrong"
     yield "\n".join(_mistakes(scenario))
+
+
+def _where(scenario: Scenario) -> str:
+    """The option without which a lab would be made that cannot hold the scenario."""
+    return " --backend kind" if Capability.RUNS_IMAGES in scenario.document.requires else ""
 
 
 def _task(text: str) -> str:

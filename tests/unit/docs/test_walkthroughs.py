@@ -83,7 +83,8 @@ def test_every_scenario_is_on_a_page_and_in_the_table() -> None:
     files = generated()
     text = "".join(text for path, text in files.items() if path.startswith("walkthroughs/") and path != pages.INDEX)
     for scenario in scenarios():
-        assert f"`lab start {scenario.name}`" in text
+        needs_kind = "runs-images" in scenario.document.requires
+        assert f"`lab start {scenario.name}{' --backend kind' if needs_kind else ''}`" in text
         assert f"| [{scenario.name}](" in files[pages.TABLE]
         for seed in scenario.document.metadata.seeds:
             (page,) = (page for page in PAGES if page.seed == seed)
