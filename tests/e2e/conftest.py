@@ -7,6 +7,9 @@ seconds, so tests of one start state run in one worker, those first that change 
 What `make test` runs of them takes minutes: the solution of every scenario, the contract, the node. The rest is marked
 ``thorough``: every mistake of every scenario, a candidate's typing, the plugin's upstream cases, labs that are killed,
 another's cluster.
+
+``--lab-backend kind`` runs them on kind. What is about the embedded backend alone is marked ``about_embedded`` with the
+reason, and skips itself there.
 """
 
 from __future__ import annotations
@@ -47,6 +50,7 @@ if TYPE_CHECKING:
 
 
 HERE = Path(__file__).parent
+EMBEDDED = "embedded"
 MANIFESTS = "/etc/kubernetes/manifests"
 API_SERVER_MANIFEST = f"{MANIFESTS}/kube-apiserver.yaml"
 
@@ -147,10 +151,14 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which looks for groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    backend = config.getoption("--lab-backend")
     for item in items:
         if item.path.is_relative_to(HERE):
             item.add_marker("e2e")
+            about_embedded = item.get_closest_marker("about_embedded")
+            if about_embedded is not None and backend != EMBEDDED:
+                item.add_marker(pytest.mark.skip(reason=f"not on {backend}: {about_embedded.args[0]}"))
             if "lab_scenario" in getattr(item, "fixturenames", ()) and f"/{SOLUTION}]" not in item.name:
                 item.add_marker("thorough")
     places = [number for number, item in enumerate(items) if _is_of_default_state(item)]

@@ -13,7 +13,12 @@ if TYPE_CHECKING:
 
     Run = Callable[[str], str]
 
-pytestmark = [pytest.mark.thorough, pytest.mark.lab_changes, pytest.mark.lab_state("off+bouncer")]
+pytestmark = [
+    pytest.mark.about_embedded("its checkpoints are written back into etcd"),
+    pytest.mark.thorough,
+    pytest.mark.lab_changes,
+    pytest.mark.lab_state("off+bouncer"),
+]
 
 LISTED = "deployments,replicasets,pods,services,configmaps,secrets,serviceaccounts,roles,crds,namespaces"
 EVERYTHING = f"kubectl get {LISTED} -A -o custom-columns=K:.kind,NS:.metadata.namespace,N:.metadata.name"

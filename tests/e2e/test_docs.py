@@ -26,7 +26,7 @@ import pytest
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.about_embedded("the pages show a lab on the embedded backend"), pytest.mark.thorough]
 
 ROOT = Path(__file__).parents[2]
 BLOCK = re.compile(r"^<!-- run -->\n```console\n(?P<text>.*?)^```$", flags=re.MULTILINE | re.DOTALL)

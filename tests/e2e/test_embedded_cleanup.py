@@ -24,7 +24,12 @@ if TYPE_CHECKING:
     from lab.cluster.protocol import Cluster
     from tests.e2e.conftest import Eventually, OwnCluster
 
-pytestmark = pytest.mark.thorough
+pytestmark = [
+    pytest.mark.about_embedded(
+        "a lab is its processes, and a killed one is nothing; tests/kind/test_killed.py is about kind"
+    ),
+    pytest.mark.thorough,
+]
 
 GRACE_S = 3.0
 """After this time nothing may be left of a lab whose supervisor was killed."""

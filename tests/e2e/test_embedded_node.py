@@ -13,15 +13,11 @@ if TYPE_CHECKING:
     from lab.cluster.protocol import Cluster, ClusterStatus
     from tests.e2e.conftest import Eventually, Node
 
+pytestmark = pytest.mark.about_embedded("its node plays what a kubelet does")
+
 API_SERVER_MANIFEST = "/etc/kubernetes/manifests/kube-apiserver.yaml"
 FLAG = "--default-not-ready-toleration-seconds=77"
 DIGEST = r"@sha256:[0-9a-f]{64}"
-
-
-@pytest.fixture(autouse=True)
-def _embedded(pytestconfig: pytest.Config) -> None:
-    if pytestconfig.getoption("--lab-backend") != "embedded":
-        pytest.skip("about the embedded backend")
 
 
 def _add_flag(node: Node, flag: str) -> None:

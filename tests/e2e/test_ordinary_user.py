@@ -21,7 +21,10 @@ from lab.paths import LabPaths
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.thorough
+pytestmark = [
+    pytest.mark.about_embedded("it asks for no right; who may use Docker has all of them"),
+    pytest.mark.thorough,
+]
 
 USER = "nobody"
 

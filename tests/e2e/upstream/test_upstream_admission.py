@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tests.e2e.upstream.conftest import Ask, Plugin
 
 pytestmark = [
+    pytest.mark.about_embedded("the backend that is asked is a program of this machine on the node"),
     pytest.mark.thorough,
     pytest.mark.lab_changes,
     pytest.mark.lab_state("any"),
