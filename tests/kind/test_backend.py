@@ -17,25 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import yaml
 
 from lab.cluster.kind.backend import KindCluster
-from lab.cluster.kind.definition import OVERLAY_VARIABLE
-from lab.cluster.kind.engine import Engine
 from lab.cluster.kind.layout import cluster_name
 from lab.cluster.kind.leftovers import remove_left_over
 from lab.cluster.protocol import DEFAULT_STATE
-from lab.components import Components
-from lab.errors import LabError
-from lab.images.node import node_image_name
-from lab.paths import LabPaths
-from tests.sandbox.kind_needs import kind_configuration
-from tests.sandbox.machine import look
+from lab.errors import LabError, WaitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.e2e
+    from lab.cluster.kind.engine import Engine
+    from lab.paths import LabPaths
+
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("kind_machine")]
 
 ROOT = Path(__file__).parents[2]
 DEFINITION = (ROOT / "kind-config.yaml").read_text()
@@ -45,36 +40,6 @@ _DNS_PORT = 53
 
 def _nobody(_text: str) -> None:
     """Progress that nobody watches."""
-
-
-@pytest.fixture(scope="module")
-def paths() -> LabPaths:
-    return LabPaths.from_environment()
-
-
-@pytest.fixture(scope="module")
-def docker_engine(paths: LabPaths) -> Engine:
-    try:
-        engine = Engine.connect()
-    except LabError:
-        pytest.skip("Docker does not answer; on a test machine: python -m tests.sandbox up")
-    if engine.image_id(node_image_name()) is None:
-        pytest.skip(f"Docker has no {node_image_name()}: run 'lab node-image build'")
-    for program in ("kind", "coredns"):
-        if Components(paths).path(program) is None:
-            pytest.skip(f"{program} is not in the component store: run 'lab components fetch {program}'")
-    return engine
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _machine(tmp_path_factory: pytest.TempPathFactory, docker_engine: Engine) -> Iterator[None]:
-    """What this machine needs of a kind cluster."""
-    del docker_engine
-    directory = tmp_path_factory.mktemp("machine")
-    (directory / "overlay.yaml").write_text(yaml.safe_dump(kind_configuration(look(), directory)))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(OVERLAY_VARIABLE, str(directory / "overlay.yaml"))
-        yield
 
 
 class Queries(threading.Thread):
@@ -117,8 +82,8 @@ def queries() -> Iterator[Queries]:
 
 
 @pytest.fixture(scope="module")
-def lab(paths: LabPaths, queries: Queries) -> Iterator[KindCluster]:
-    del queries  # listens from before the node is there
+def lab(paths: LabPaths, kind_machine: None, queries: Queries) -> Iterator[KindCluster]:
+    del kind_machine, queries  # listens from before the node is there
     cluster = KindCluster(f"kind-{secrets.token_hex(3)}", paths=paths)
     try:
         cluster.up(DEFAULT_STATE, progress=_nobody)
@@ -188,6 +153,16 @@ def test_an_unknown_name_is_none_at_once_and_nobody_outside_is_asked(lab: KindCl
     # The API server asks with its own resolver, from its container's file.
     servers = lab.node_exec(["sh", "-c", "cat /proc/$(pidof kube-apiserver)/root/etc/resolv.conf"]).stdout.split()
     assert servers == ["nameserver", "169.254.169.254"]
+    # A Pod asks the cluster's own name server, which asks the node's for what it does not know itself.
+    lab.node_exec(["kubectl", "run", "asks", "--image=docker.io/library/busybox:1.36", "--", "sleep", "infinity"])
+    ready = lab.node_exec(["kubectl", "wait", "pod/asks", "--for=condition=Ready", "--timeout=90s"], timeout_s=100)
+    assert ready.exit_code == 0, ready.stderr
+    began_s = time.monotonic()
+    asked = lab.node_exec(["kubectl", "exec", "asks", "--", "nslookup", f"pod-{name}.example"])
+    assert "NXDOMAIN" in asked.stdout, asked
+    assert time.monotonic() - began_s < 10
+    inside = lab.node_exec(["kubectl", "exec", "asks", "--", "nslookup", "kubernetes.default.svc.cluster.local"])
+    assert "10.96.0.1" in inside.stdout, inside
     heard = queries.stop()
     node = str(lab._engine.inspect(lab._require_node())["NetworkSettings"]["Networks"].popitem()[1]["IPAddress"])
     of_the_node = [packet for packet in heard if packet[12:16] == socket.inet_aton(node)]
@@ -195,27 +170,83 @@ def test_an_unknown_name_is_none_at_once_and_nobody_outside_is_asked(lab: KindCl
     assert not any(name.encode() in packet or b"image-bouncer-webhook" in packet for packet in heard)
 
 
+def _without(beginning: str, end: str) -> tuple[str, str]:
+    """Lines of the definition to be taken away: from one text to just before another."""
+    start = DEFINITION.index(beginning)
+    return DEFINITION[start : DEFINITION.index(end, start)], ""
+
+
 @pytest.mark.parametrize(
-    ("code", "old", "new", "words"),
+    ("code", "change", "words"),
     [
-        (
+        # What the reader refuses, before anything is made.
+        pytest.param(
+            "invalid-file",
+            (
+                _without("        # The flag replaces", "      extraVolumes")[0],
+                "        enable-admission-plugins: NodeRestriction,ImagePolicyWebhook\n",
+            ),
+            "it is a map beside apiVersion kubeadm.k8s.io/v1beta4",
+            id="map-style-arguments",
+        ),
+        pytest.param(
+            "invalid-file",
+            ("kubeadm.k8s.io/v1beta4", "kubeadm.k8s.io/v1beta3"),
+            "a patch for kubeadm.k8s.io/v1beta3 to nothing",
+            id="another-version-of-kubeadm",
+        ),
+        pytest.param(
+            "invalid-file",
+            _without("        - name: admission\n          hostPath", "        - name: audit-policy\n"),
+            "is not mounted into the container",
+            id="not-mounted-into-the-container",
+        ),
+        pytest.param(
+            "invalid-file",
+            _without("      - hostPath: admission\n", "      - hostPath: audit\n"),
+            "nothing puts that file there",
+            id="not-mounted-into-the-node",
+        ),
+        pytest.param(
+            "invalid-file",
+            ("      extraVolumes:", "     extraVolumes:"),
+            "check the indentation",
+            id="wrong-indentation",
+        ),
+        pytest.param(
+            "invalid-file",
+            ("hostPath: admission\n", "hostPath: admision\n"),
+            "admision is not there",
+            id="missing-directory",
+        ),
+        pytest.param(
+            "invalid-file",
+            ("NodeRestriction,ImagePolicyWebhook", "NodeRestriction,ImagePolicyWebHook"),
+            "no admission plugin 'ImagePolicyWebHook'",
+            id="unknown-plugin",
+        ),
+        # What only the API server can tell.
+        pytest.param(
             "file-not-mounted",
-            "value: /etc/kubernetes/admission/admission_config.yaml",
-            "value: /etc/kubernetes/admission/none.yaml",
+            ("admission/admission_config.yaml", "admission/none.yaml"),
             "/etc/kubernetes/admission/none.yaml",
+            id="missing-file",
         ),
-        (
+        pytest.param(
             "flag-unknown",
-            "        - name: audit-log-path",
-            '        - name: enable-swagger-ui\n          value: "true"\n        - name: audit-log-path',
+            (
+                "        - name: audit-log-path",
+                '        - name: enable-swagger-ui\n          value: "true"\n        - name: audit-log-path',
+            ),
             "--enable-swagger-ui",
+            id="unknown-flag",
         ),
-        ("invalid-file", "hostPath: admission\n", "hostPath: admision\n", "admision is not there"),
     ],
 )
 def test_a_wrong_definition_ends_with_cause_and_remedy_and_leaves_nothing(
-    paths: LabPaths, docker_engine: Engine, tmp_path: Path, *, code: str, old: str, new: str, words: str
+    paths: LabPaths, docker_engine: Engine, tmp_path: Path, *, code: str, change: tuple[str, str], words: str
 ) -> None:
+    old, new = change
     assert old in DEFINITION
     (tmp_path / "kind-config.yaml").write_text(DEFINITION.replace(old, new, 1))
     name = f"broken-{secrets.token_hex(3)}"
@@ -223,6 +254,8 @@ def test_a_wrong_definition_ends_with_cause_and_remedy_and_leaves_nothing(
     with pytest.raises(LabError) as caught:
         cluster.up(DEFAULT_STATE, progress=_nobody)
     assert (caught.value.code, words in str(caught.value)) == (code, True), caught.value
+    assert not isinstance(caught.value, WaitError)
+    assert caught.value.hint
     assert cluster_name(name, paths.labs) not in docker_engine.clusters()
     assert not (paths.labs / name).exists()
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.cluster.embedded.shell_commands import ShellCommands
 from lab.cluster.files_by_command import read_file, write_file
-from lab.cluster.kind import api_server, followers, node_state
+from lab.cluster.kind import api_server, followers, node_state, orphans
 from lab.cluster.kind.layout import BACKEND, KindLayout, KindSettings, cluster_name
 from lab.cluster.kind.node_python import RUN
 from lab.cluster.lab_directory import check_name, exclusive
@@ -480,7 +480,7 @@ class KindCluster:
             # Written by the node's root below our directory; only it may remove them.
             with contextlib.suppress(LabError):
                 self._engine.run(node, ("sh", "-c", _REMOVE_MOUNTED))
-        self._engine.remove(self._cluster)
+        orphans.remove(self._cluster, self._engine)
         try:
             with contextlib.suppress(FileNotFoundError):
                 shutil.rmtree(self._layout.root)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from lab.cluster.component_log import fatal_error_in
 from lab.cluster.kind import api_server, diagnosis
+from lab.cluster.kind.orphans import NETWORK_VARIABLE
 from lab.errors import LabError, WaitError
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class Order:
     def environment(self) -> dict[str, str]:
         """Its environment: the user's, without kind's own settings."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("KIND_")}
-        return kept | {"KIND_EXPERIMENTAL_DOCKER_NETWORK": self.network}
+        return kept | {NETWORK_VARIABLE: self.network}
 
 
 def create(order: Order, engine: Engine, *, progress: Callable[[str], None]) -> None:

@@ -126,9 +126,13 @@ class Engine:
                 with contextlib.suppress(NotFound):
                     self._api.remove_network(network["Id"])
 
+    def network_of(self, cluster: str) -> str:
+        """The name of the lab's network, whether it is there or not."""
+        return f"lab-{cluster}"
+
     def make_network(self, cluster: str) -> str:
         """A network of the lab's own, so that clusters cannot reach one another; its name."""
-        name = f"lab-{cluster}"
+        name = self.network_of(cluster)
         with _translated("the lab's network cannot be made"):
             self._api.create_network(name, driver="bridge", labels={LAB_LABEL: cluster}, check_duplicate=True)
         return name

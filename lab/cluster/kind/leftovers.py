@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+from lab.cluster.kind import orphans
 from lab.cluster.kind.layout import home_mark
 from lab.errors import LabError
 
@@ -31,6 +32,6 @@ def remove_left_over(paths: LabPaths) -> tuple[str, ...]:
     for cluster in engine.clusters():
         name = cluster.removesuffix(ending)
         if name != cluster and not (paths.labs / name / "lab.json").exists():
-            engine.remove(cluster)
+            orphans.remove(cluster, engine)
             found.append(cluster)
     return tuple(found)

@@ -62,6 +62,9 @@ class FakeEngine:
     def clusters(self) -> tuple[str, ...]:
         return self.held
 
+    def network_of(self, cluster: str) -> str:
+        return f"lab-{cluster}"
+
     def remove(self, cluster: str) -> None:
         self.removed.append(cluster)
 
