@@ -28,6 +28,10 @@ installed := $(VENV)/.lab-installed
 installed_dev := $(VENV)/.lab-installed-dev
 selected_main := -m "not thorough"
 selected_all :=
+# With every test, those on kind too, where Docker answers or can be installed.
+kind_main :=
+kind_all = if why=$$($(python) -m tests.sandbox possible 2>&1); then \
+  $(MAKE) --no-print-directory test-kind || kind=$$?; else echo "kind is not tested: $$why"; fi;
 ifeq ($(filter $(TESTS),main all),)
 $(error TESTS=$(TESTS) is neither main nor all)
 endif
@@ -41,7 +45,7 @@ ifneq ($(shell cat $(installed) 2>/dev/null),$(CURDIR))
 .PHONY: $(installed)
 endif
 
-.PHONY: help demo test lint setup programs picture walkthroughs clean kind-machine kind test-kind
+.PHONY: help demo test lint setup programs picture walkthroughs clean kind-machine kind test-kind test-kind-here
 .PHONY: lint-workflows user-namespaces verdicts verdicts-summary tests-summary night-matrix
 
 help:
@@ -63,9 +67,10 @@ demo: $(installed)
 # The long tests first, so that no worker is idle at the end; lint beside them, its words last when it failed.
 test: programs $(installed_dev)
 	@mkdir -p reports; $(MAKE) --no-print-directory lint >reports/lint.txt 2>&1 & lint=$$!; \
+	  kind=0; $(kind_$(TESTS)) \
 	  $(python) -m pytest $(selected_$(TESTS)) -n $(WORKERS) --dist loadgroup --lab-shuffle $(SEED) --junitxml=reports/junit.xml \
 	    tests/e2e tests/integration tests/unit; tests=$$?; \
-	  wait $$lint || { cat reports/lint.txt; exit 1; }; exit $$tests
+	  wait $$lint || { cat reports/lint.txt; exit 1; }; exit $$((tests ? tests : kind))
 
 lint: $(installed_dev)
 	@$(python) -m ruff check .
@@ -90,14 +95,19 @@ walkthroughs: $(installed)
 # answers and no machine needs to be worked round, `lab node-image build` and `lab up --backend kind` are enough.
 kind-machine: $(installed_dev)
 	@mkdir -p reports; $(python) -m tests.sandbox up
-	@$(python) -m tests.sandbox kind-config >reports/kind-machine.yaml
+	@$(python) -m tests.sandbox kind-config reports/kind-machine >reports/kind-machine.yaml
 	@$(python) -m lab node-image build
 
 kind: kind-machine
 	@LAB_KIND_OVERLAY=reports/kind-machine.yaml $(python) -m lab up --backend kind --name kind
 
-test-kind: kind-machine
-	@LAB_KIND_OVERLAY=$(CURDIR)/reports/kind-machine.yaml $(python) -m pytest tests/kind
+# Docker is stopped afterwards, unless it ran before.
+test-kind: $(installed_dev)
+	@$(python) -m tests.sandbox run $(MAKE) --no-print-directory test-kind-here
+
+test-kind-here: kind-machine
+	@LAB_KIND_OVERLAY=$(CURDIR)/reports/kind-machine.yaml $(python) -m pytest --lab-backend kind --lab-shuffle $(SEED) \
+	  -m "not thorough" --junitxml=reports/junit-kind.xml tests/kind tests/e2e
 
 # The rest is what .github/workflows calls; a person may as well.
 lint-workflows: $(installed)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import sys
+from pathlib import Path
 
 import click
 import yaml
@@ -17,8 +20,17 @@ from tests.sandbox.machine import look
 @click.group()
 def sandbox() -> None:
     """Set this test machine up for kind."""
+
+
+@sandbox.command()
+def possible() -> None:
+    """Say why there can be no Docker here, and exit with 1; where there can be one, say nothing."""
+    if engine.server_version() is not None:
+        return
     if os.geteuid() != 0:
-        raise LabError("sandbox-root", "only root can set a test machine up", hint="run it as root, on a test machine")
+        sys.exit("no Docker answers, and only root can install one")
+    if shutil.which("apt-get") is None:
+        sys.exit("no Docker answers, and without apt-get none is installed here")
 
 
 @sandbox.command()
@@ -33,6 +45,21 @@ def down() -> None:
     engine.down(_say)
 
 
+@sandbox.command(context_settings={"ignore_unknown_options": True})
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def run(command: tuple[str, ...]) -> None:
+    """Run a command with Docker, which is stopped afterwards if it did not run before."""
+    ran_before = engine.server_version() is not None
+    if not ran_before:
+        engine.up(look(), _say)
+    try:
+        code = subprocess.run(command, check=False).returncode
+    finally:
+        if not ran_before:
+            engine.down(_say)
+    sys.exit(code)
+
+
 @sandbox.command()
 def status() -> None:
     """Say what runs, and what the machine lacks."""
@@ -44,10 +71,14 @@ def status() -> None:
 
 
 @sandbox.command("kind-config")
-def kind_config() -> None:
-    """Print what a kind cluster needs here, as part of a kind configuration."""
-    engine.DIRECTORY.mkdir(parents=True, exist_ok=True, mode=0o700)
-    configuration = kind_configuration(look(), engine.DIRECTORY)
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False, resolve_path=True))
+def kind_config(directory: Path) -> None:
+    """Print what a kind cluster needs here, as part of a kind configuration.
+
+    What its node mounts is written to DIRECTORY.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    configuration = kind_configuration(look(), directory)
     click.echo(yaml.safe_dump(configuration, sort_keys=False) if configuration else "{}", nl=not configuration)
 
 

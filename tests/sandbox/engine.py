@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import docker
 from docker.errors import DockerException
 
+from lab import docker_host
 from lab.errors import LabError, WaitError
 from tests.sandbox import runtime_wrapper
 
@@ -53,8 +53,8 @@ class Started:
 def server_version() -> str | None:
     """The version of the Docker that answers; None when none does."""
     try:
-        client = docker.from_env(timeout=10)
-    except DockerException:
+        client = docker_host.connect(timeout_s=10, otherwise="see tests/sandbox")
+    except LabError:
         return None
     try:
         return str(client.version()["Version"])
@@ -68,11 +68,17 @@ def install(say: Callable[[str], None]) -> None:
     """Install what is missing of `PACKAGES`.
 
     Raises:
-        LabError: ``sandbox-install``.
+        LabError: ``sandbox-install``, ``sandbox-root``.
     """
     missing = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
     if not missing:
         return
+    if os.geteuid() != 0:
+        raise LabError(
+            "sandbox-root",
+            f"only root can install {', '.join(missing)}",
+            hint="run it as root, on a test machine; or install them yourself",
+        )
     say(f"installing {', '.join(missing)}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     for arguments in (("update", "-q"), ("install", "-q", "-y", "--no-install-recommends", *missing)):
@@ -97,7 +103,7 @@ def up(machine: Machine, say: Callable[[str], None]) -> None:
         say: hears of each step.
 
     Raises:
-        LabError: ``sandbox-install``, ``sandbox-docker``.
+        LabError: ``sandbox-install``, ``sandbox-root``, ``sandbox-docker``.
         WaitError: Docker does not answer in time.
     """
     install(say)
@@ -105,6 +111,8 @@ def up(machine: Machine, say: Callable[[str], None]) -> None:
     if version is not None:
         say(f"Docker {version} answers")
         return
+    if os.geteuid() != 0:
+        raise LabError("sandbox-root", "only root can start Docker", hint="run it as root, on a test machine")
     DIRECTORY.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = DIRECTORY / "dockerd.log"
     say(f"starting dockerd; its log is {log}")
