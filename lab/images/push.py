@@ -7,6 +7,7 @@ moved back.
 from __future__ import annotations
 
 import asyncio
+import io
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
@@ -115,7 +116,7 @@ class _Client:
         upload = URL(str(response.url.join(URL(location, encoded=True))), encoded=True)
         async with self._session.put(
             upload.extend_query(digest=blob.digest),
-            data=blob.data,
+            data=io.BytesIO(blob.data),  # bytes of this size are sent in one go, which aiohttp warns of
             headers={"Content-Type": "application/octet-stream"},
         ) as response:
             await _check(response, HTTPStatus.CREATED)

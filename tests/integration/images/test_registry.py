@@ -24,11 +24,13 @@ from lab.components import Components
 from lab.errors import LabError
 from lab.images.catalogue import CATALOGUE
 from lab.images.endpoint import ACCEPT, Endpoint, stored_name
+from lab.images.oci import ImageContent, from_layers, tar_of
 from lab.images.private import HTPASSWD, PRIVATE_DOMAIN
 from lab.images.pull_secrets import Credentials
 from lab.images.push import push_images
 from lab.images.registry import RegistryConfig, copy_storage, prepare_storage, serving
 from lab.images.resolve import ImageNotFound, ImagePullDenied, ImagePullError, ImageResolver
+from lab.images.workloads import RunnableImage
 from lab.paths import LabPaths
 
 if TYPE_CHECKING:
@@ -217,6 +219,21 @@ def test_pushing_again_sends_nothing(program: Path, prepared: Path, run_director
     asyncio.run(push_to_read_only())
 
     assert files_below(prepared) == before
+
+
+def test_an_image_with_megabytes_in_it_is_pushed_without_a_warning(
+    program: Path, storage: Path, run_directory: Path
+) -> None:
+    repository = "docker.io/library/large"
+    image = from_layers([tar_of({"/program": os.urandom(3 << 20)})], ImageContent(files={"/README": b"large"}))
+
+    async def push_and_resolve() -> str:
+        config = on_socket(run_directory, storage)
+        async with serving(program, config, directory=run_directory) as endpoint, ImageResolver(endpoint) as resolver:
+            await push_images(endpoint, [RunnableImage(repository=repository, tags=("1",), image=image)])
+            return (await resolver.resolve(f"{repository}:1")).digest
+
+    assert asyncio.run(push_and_resolve()) == image.digest
 
 
 def test_a_read_only_registry_refuses_a_new_image_and_says_so(
