@@ -133,9 +133,10 @@ class Person:
 
 
 @pytest.fixture
-def person(tmp_path: Path) -> Iterator[Person]:
+def person(tmp_path: Path, pytestconfig: pytest.Config) -> Iterator[Person]:
     """Somebody whose lab is not there yet."""
-    person = _person(f"practice-{secrets.token_hex(4)}", tmp_path)
+    backend = pytestconfig.getoption("--lab-backend")
+    person = _person(f"practice-{secrets.token_hex(4)}", tmp_path, LAB_BACKEND=backend)
     yield person
     down = person.run("down")
     assert down.returncode == 0, down.stderr

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lab.cluster.embedded.shell_commands import ShellCommands
 from lab.cluster.files_by_command import read_file, write_file
 from lab.cluster.kind import api_server, followers, node_state, orphans
-from lab.cluster.kind.layout import BACKEND, KindLayout, KindSettings, cluster_name
+from lab.cluster.kind.layout import BACKEND, SHELL, KindLayout, KindSettings, cluster_name
 from lab.cluster.kind.node_python import RUN
 from lab.cluster.lab_directory import check_name, exclusive
 from lab.cluster.protocol import (
@@ -421,7 +421,7 @@ class KindCluster:
             variables = [f"--env={name}={value}" for name, value in commands.shell_environment.items()]
             shell = ("docker", "exec", "-i", *terminal, *variables, "-u", "root", "-w", "/root", node)
             try:
-                return subprocess.run((*shell, *(argv or ("bash",))), check=False).returncode
+                return subprocess.run((*shell, *(argv or SHELL)), check=False).returncode
             except OSError as error:
                 raise LabError(
                     "docker-missing", f"docker cannot be run: {error}", hint="install Docker's command-line program"

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 BACKEND = "kind"
+NODE_FILES = "/run/lab/node"
+"""Where the node has what `KindLayout.node_files` holds."""
+SHELL = ("bash", "--rcfile", f"{NODE_FILES}/bashrc")
+"""What a person's shell on the node is: as on the embedded node."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +42,7 @@ class KindLayout:
 
     @property
     def node_files(self) -> Path:
-        """What the lab itself puts on the node; mounted there at ``/run/lab``."""
+        """What the lab itself puts on the node."""
         return self.root / "node"
 
     @property

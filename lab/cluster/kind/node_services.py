@@ -11,12 +11,14 @@ resolver would hand an unknown name on to the machine's.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.admission.boot import BOUNCER_NAMES
 from lab.bouncer.reference import parse
 from lab.cluster.kind import node_python
+from lab.cluster.kind.layout import NODE_FILES
 from lab.images.catalogue import CATALOGUE
 from lab.images.endpoint import Endpoint, stored_name
 from lab.images.private import HTPASSWD, PRIVATE_DOMAIN
@@ -32,7 +34,6 @@ _BOOT_ADDRESS = "127.0.0.54"
 REGISTRY = Endpoint(address="127.0.0.1:5000")
 PRIVATE_REGISTRY = Endpoint(address="127.0.0.1:5001")
 _BIN = "/run/lab/bin"
-_FILES = "/run/lab/node"
 _IMAGES = "/run/lab/images"
 PROGRAMS = ("coredns", "registry")
 """Components that run on the node."""
@@ -55,7 +56,7 @@ Before=containerd.service kubelet.service
 [Service]
 ExecStartPre=/bin/sh -c 'ip address replace {RESOLVER_ADDRESS}/32 dev lo'
 ExecStartPre=/bin/sh -c 'grep -qw {BOUNCER_NAMES[0]} /etc/hosts || echo "127.0.0.1 {BOUNCER_NAMES[0]}" >> /etc/hosts'
-ExecStart={_BIN}/coredns -conf {_FILES}/Corefile
+ExecStart={_BIN}/coredns -conf {NODE_FILES}/Corefile
 ExecStartPost=/bin/sh -c 'echo "nameserver {RESOLVER_ADDRESS}" > /etc/resolv.conf'
 Restart=always
 RestartSec=1
@@ -103,6 +104,8 @@ def write_files(root: Path) -> None:
     for directory in (node, root / "certificates", root / "pki"):
         directory.mkdir(parents=True, exist_ok=True)
     (root / "resolv.conf").write_text(f"nameserver {_BOOT_ADDRESS}\n")
+    bashrc = resources.files("lab.cluster.embedded").joinpath("bashrc").read_text()
+    (node / "bashrc").write_text(f"{bashrc}\nalias k=kubectl\n")
     (node / "Corefile").write_text(_COREFILE)
     (node / "lab-resolver.service").write_text(_RESOLVER)
     (node / "htpasswd").write_text(HTPASSWD)
@@ -110,7 +113,7 @@ def write_files(root: Path) -> None:
     node_python.write_files(root)
     registries = {
         "lab-registry": (REGISTRY, None),
-        "lab-private-registry": (PRIVATE_REGISTRY, Path(_FILES, "htpasswd")),
+        "lab-private-registry": (PRIVATE_REGISTRY, Path(NODE_FILES, "htpasswd")),
     }
     for unit, (endpoint, htpasswd) in registries.items():
         config = RegistryConfig(endpoint=endpoint, root=Path(_IMAGES), htpasswd=htpasswd, read_only=True)
@@ -120,7 +123,7 @@ def write_files(root: Path) -> None:
                 name=endpoint.address,
                 environment="\n".join(f"Environment={name}={value}" for name, value in ENVIRONMENT.items()),
                 program=f"{_BIN}/registry",
-                config=f"{_FILES}/{unit}.yaml",
+                config=f"{NODE_FILES}/{unit}.yaml",
             )
         )
     for domain in domains():
@@ -139,7 +142,7 @@ def mounts(programs: dict[str, Path], images: Path, python: Path) -> Iterator[No
     """
     yield NodeMount(host_path="certificates", container_path="/run/lab/certificates")
     yield NodeMount(host_path="pki", container_path="/etc/kubernetes/pki", read_only=False)
-    yield NodeMount(host_path="node", container_path=_FILES)
+    yield NodeMount(host_path="node", container_path=NODE_FILES)
     # From the first moment on, or the node would begin with Docker's resolver, which asks the machine's.
     yield NodeMount(host_path="resolv.conf", container_path="/etc/resolv.conf", read_only=False)
     yield NodeMount(host_path="certs.d", container_path="/etc/containerd/certs.d")

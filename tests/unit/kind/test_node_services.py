@@ -63,3 +63,11 @@ def test_the_runtime_asks_the_labs_registry_for_every_registry_of_the_catalogue(
     for document in hosts.values():
         assert document["override_path"] is True
         assert document["host"] == {document["server"]: {"capabilities": ["pull", "resolve"], "override_path": True}}
+
+
+def test_a_persons_shell_has_the_exams_short_name_for_kubectl(tmp_path: Path) -> None:
+    node_services.write_files(tmp_path)
+    script = f". {tmp_path}/node/bashrc; alias k"
+    assert subprocess.run(("bash", "-c", script), capture_output=True, text=True, check=True).stdout == (
+        "alias k='kubectl'\n"
+    )
