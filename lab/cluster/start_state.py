@@ -1,7 +1,8 @@
 """Brings a cluster that has just booted into a start state, by the same steps on every backend.
 
 Only what the `Cluster` protocol offers is used: commands and files of the node. The order matters: while the image
-policy is open, the bouncer's and Gatekeeper's own Pods can be created; only then it is closed.
+policy is open, the bouncer's and Gatekeeper's own Pods can be created; only then it is closed. It is taken away before
+they are created, so that what watches the API server sees it restarted as seldom as can be.
 """
 
 from __future__ import annotations
@@ -47,13 +48,16 @@ def converge(cluster: Cluster, state: StartState, *, gatekeeper_manifest: str, p
     Raises:
         LabError: a step failed; its output is in the context.
     """
+    if state.image_policy is ImagePolicy.OFF:
+        progress(f"setting the image policy to {state.image_policy.value}")
+        set_image_policy(cluster, state.image_policy)
     if Addon.BOUNCER in state.addons:
         progress("deploying the image bouncer")
         _install_bouncer(cluster)
     if Addon.GATEKEEPER in state.addons:
         progress("installing Gatekeeper")
         install_gatekeeper(cluster, Path(gatekeeper_manifest))
-    if state.image_policy is not ImagePolicy.OPEN:
+    if state.image_policy is ImagePolicy.ENFORCED:
         progress(f"setting the image policy to {state.image_policy.value}")
         set_image_policy(cluster, state.image_policy)
 

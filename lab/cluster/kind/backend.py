@@ -48,6 +48,7 @@ _POLL_S = 0.3
 _FAILED_TWICE = 10.0
 """An API server that failed, with nothing to say how often, has failed for good after so many seconds."""
 _ABSENT_IS_FINAL_S = 5.0
+_BOUNCER = ("default", "image-bouncer-webhook")
 _REMOVE_MOUNTED = "find /etc/kubernetes/pki /etc/kubernetes/admission -mindepth 1 -delete"
 _CONTROL_PLANE = {"kube-controller": "kube-controller-manager"}
 """The kernel keeps fifteen letters of a program's name."""
@@ -159,6 +160,7 @@ class KindCluster:
 
             self._load_addons(state, progress=progress)
             converge(self, state, gatekeeper_manifest=self._settings().gatekeeper_manifest, progress=progress)
+            self._wait_addons(state)
             self._first_verdict(state)
             self._remember(state)
         self._set_state(state)
@@ -188,19 +190,24 @@ class KindCluster:
         self._restore_files(state)
         wanted = json.loads((self._baseline(state) / "objects.json").read_text())
 
-        async def compare(api: ApiClient) -> bool:
-            return await objects.differs(api, wanted)
+        async def compare(api: ApiClient) -> objects.Difference:
+            return await objects.compare(api, wanted)
 
-        if not self._ask(compare) and self._addons_ready(state):
+        difference = self._ask(compare)
+        pods_are_made = bool(difference.changed) or not self._addons_ready(state)
+        if not pods_are_made and not difference.extra:
             return
-        closed = state.image_policy is ImagePolicy.ENFORCED and state.addons
+        # Its Pods have to pass a policy that asks them, and the bouncer may have been told another one.
+        closed = pods_are_made and state.image_policy is ImagePolicy.ENFORCED and bool(state.addons)
         if closed:
-            # Its Pods have to pass a policy that asks them.
             self._open_policy()
+        if pods_are_made and Addon.BOUNCER in state.addons:
+            self._ask(lambda api: objects.take_away(api, *_BOUNCER, label=f"app={_BOUNCER[1]}"))
         self._ask(lambda api: objects.put_back(api, wanted))
         self._wait_addons(state)
         if closed:
             self._restore_files(state)
+            self._wait_addons(state)
 
     def _restore_files(self, state: StartState) -> None:
         files = node_state.load(self._baseline(state) / "files.json")
@@ -232,10 +239,20 @@ class KindCluster:
         if pids:
             self.node_exec(("sh", "-c", 'kill -KILL "$@" 2>/dev/null; exit 0', "sh", *map(str, pids)))
 
+    def _gatekeeper_ready(self) -> bool:
+        sight = api_server.look(self._engine, self._require_node())
+
+        async def ready(api: ApiClient) -> bool:
+            pods = (await api.get(followers.GATEKEEPER_PODS))["items"]
+            return followers.are_ready(pods, since_s=max(process.began_s for process in sight.api_servers))
+
+        return bool(sight.api_servers) and bool(self._ask(ready))
+
     def _addons_ready(self, state: StartState) -> bool:
-        return all(
+        deployed = all(
             self._rollout(namespace, name, timeout_s=1).exit_code == 0 for namespace, name in _deployments(state)
         )
+        return deployed and (Addon.GATEKEEPER not in state.addons or self._gatekeeper_ready())
 
     def _wait_addons(self, state: StartState) -> None:
         for namespace, name in _deployments(state):
@@ -247,6 +264,16 @@ class KindCluster:
                     hint="see lab status and lab logs; lab down and lab up make it afresh",
                     context={"output": (result.stderr or result.stdout).strip()},
                 )
+        began_s = time.monotonic()
+        while Addon.GATEKEEPER in state.addons and not self._gatekeeper_ready():
+            if time.monotonic() - began_s > _ROLLOUT_S:
+                raise WaitError(
+                    what="Gatekeeper to watch the API server that runs now",
+                    timeout_s=_ROLLOUT_S,
+                    last_seen="not every one of its Pods is ready in a new container",
+                    hint="see lab status and lab logs; lab down and lab up make it afresh",
+                )
+            time.sleep(_POLL_S)
 
     def _rollout(self, namespace: str, name: str, *, timeout_s: float) -> ExecResult:
         argv = ("kubectl", "rollout", "status", f"deployment/{name}", "-n", namespace, f"--timeout={timeout_s:g}s")
@@ -525,7 +552,7 @@ def _failed_for_good(status: ApiServerStatus, waited_s: float) -> bool:
 
 def _deployments(state: StartState) -> Iterator[tuple[str, str]]:
     if Addon.BOUNCER in state.addons:
-        yield "default", "image-bouncer-webhook"
+        yield _BOUNCER
     if Addon.GATEKEEPER in state.addons:
         yield "gatekeeper-system", "gatekeeper-controller-manager"
         yield "gatekeeper-system", "gatekeeper-audit"

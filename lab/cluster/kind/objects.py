@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lab.cluster.embedded.api_client import ApiError
@@ -66,10 +67,28 @@ def essence(item: Resource) -> Resource:
     return {**{key: value for key, value in item.items() if key != "status"}, "metadata": metadata}
 
 
-async def differs(api: ApiClient, wanted: Mapping[str, Resource]) -> bool:
-    """Whether the cluster's objects are not those."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What tells a cluster from a state that is remembered.
+
+    Attributes:
+        extra: what there was not.
+        changed: what is missing or other now, as it was.
+    """
+
+    extra: Objects
+    changed: Objects
+
+
+async def compare(api: ApiClient, wanted: Mapping[str, Resource]) -> Difference:
+    """What tells the cluster's objects from those."""
     present = await read(api)
-    return present.keys() != wanted.keys() or any(not is_same(present[path], wanted[path]) for path in wanted)
+    return Difference(
+        extra={path: item for path, item in present.items() if path not in wanted},
+        changed={
+            path: item for path, item in wanted.items() if path not in present or not is_same(present[path], item)
+        },
+    )
 
 
 async def put_back(api: ApiClient, wanted: Mapping[str, Resource]) -> set[str]:
@@ -78,12 +97,42 @@ async def put_back(api: ApiClient, wanted: Mapping[str, Resource]) -> set[str]:
     Raises:
         WaitError: an object does not go, or cannot be made.
     """
-    present = await read(api)
-    extra = {path: item for path, item in present.items() if path not in wanted}
-    changed = {path: item for path, item in wanted.items() if path not in present or not is_same(present[path], item)}
-    await _remove(api, extra)
-    await _make(api, changed)
-    return {*extra, *changed}
+    difference = await compare(api, wanted)
+    await _remove(api, difference.extra)
+    await _make(api, difference.changed)
+    return {*difference.extra, *difference.changed}
+
+
+async def take_away(api: ApiClient, namespace: str, deployment: str, *, label: str) -> None:
+    """Remove a Deployment and wait until none of its Pods is left.
+
+    Args:
+        api: reaches the cluster.
+        namespace: its namespace.
+        deployment: its name.
+        label: what selects its Pods and ReplicaSets, as ``key=value``.
+
+    Raises:
+        WaitError: they do not go.
+    """
+    apps, core = f"/apis/apps/v1/namespaces/{namespace}", f"/api/v1/namespaces/{namespace}"
+    await _delete(api, f"{apps}/deployments/{deployment}")
+    began_s = time.monotonic()
+    while left := [*await _selected(api, f"{apps}/replicasets", label), *await _selected(api, f"{core}/pods", label)]:
+        if time.monotonic() - began_s > _GONE_S:
+            raise WaitError(
+                what=f"the Pods of the Deployment {namespace}/{deployment} to go",
+                timeout_s=_GONE_S,
+                last_seen=", ".join(left),
+                hint="see lab status; lab down and lab up make it afresh",
+            )
+        await asyncio.gather(*(_delete(api, path) for path in left))
+        await asyncio.sleep(_POLL_S)
+
+
+async def _selected(api: ApiClient, collection: str, label: str) -> list[str]:
+    found = await api.get(collection, params={"labelSelector": label})
+    return [f"{collection}/{item['metadata']['name']}" for item in found["items"]]
 
 
 async def _collections(api: ApiClient) -> list[tuple[str, str, str]]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pytest
 
 from lab.cluster.embedded.api_client import ApiError
 from lab.cluster.kind import objects
-
-if TYPE_CHECKING:
-    import pytest
+from lab.errors import WaitError
 
 CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
 PODS = "/api/v1/namespaces/default/pods"
@@ -26,13 +26,17 @@ class Server:
     def __init__(self, **kinds: list[dict[str, Any]]) -> None:
         self.kinds: dict[str, dict[str, dict[str, Any]]] = {
             kind: {found["metadata"]["name"]: found for found in kinds.get(kind, [])}
-            for kind in ("configmaps", "pods", "leases")
+            for kind in ("configmaps", "pods", "leases", "deployments", "replicasets")
         }
         self.log: list[str] = []
         self.held: set[str] = set()
         self.immutable: set[str] = set()
 
-    async def get(self, path: str) -> dict[str, Any]:
+    async def get(self, path: str, params: dict[str, str] | None = None) -> dict[str, Any]:
+        if params is not None:
+            key, _, value = params["labelSelector"].partition("=")
+            found = self.kinds[path.rsplit("/", 1)[1]].values()
+            return {"items": [one for one in found if one["metadata"].get("labels", {}).get(key) == value]}
         if path == "/apis":
             return {"groups": []}
         if path == "/api/v1":
@@ -81,6 +85,10 @@ def read(server: Server) -> objects.Objects:
     return asyncio.run(objects.read(server))  # type: ignore[arg-type]  # all that is asked of it
 
 
+def compare(server: Server, wanted: objects.Objects) -> objects.Difference:
+    return asyncio.run(objects.compare(server, wanted))  # type: ignore[arg-type]
+
+
 def put_back(server: Server, wanted: objects.Objects) -> set[str]:
     return asyncio.run(objects.put_back(server, wanted))  # type: ignore[arg-type]
 
@@ -102,7 +110,7 @@ def test_what_is_extra_goes_what_is_missing_comes_and_what_was_changed_is_put_ba
     server.kinds["pods"]["extra"] = item("extra")
     assert put_back(server, wanted) == {f"{CONFIGMAPS}/changed", f"{CONFIGMAPS}/gone", f"{PODS}/extra"}
     assert server.log == ["delete extra", "update changed", "create gone"]
-    assert not asyncio.run(objects.differs(server, wanted))  # type: ignore[arg-type]
+    assert compare(server, wanted) == objects.Difference(extra={}, changed={})
 
 
 def test_a_cluster_that_is_as_it_was_is_left_alone() -> None:
@@ -130,3 +138,23 @@ def test_what_a_finalizer_holds_is_let_go_after_a_while(monkeypatch: pytest.Monk
     server.held.add("held")
     put_back(server, {})
     assert server.log == ["delete held", "patch held {'metadata': {'finalizers': None}}", "delete held"]
+
+
+def test_a_deployment_is_taken_away_with_its_pods_and_no_other() -> None:
+    mine = {"metadata": {"labels": {"app": "one"}}}
+    server = Server(
+        deployments=[item("one")],
+        replicasets=[{"metadata": {"name": "one-1", **mine["metadata"]}}],
+        pods=[{"metadata": {"name": "one-1-a", **mine["metadata"]}}, item("other")],
+    )
+    asyncio.run(objects.take_away(server, "default", "one", label="app=one"))  # type: ignore[arg-type]
+    assert server.log == ["delete one", "delete one-1", "delete one-1-a"]
+    assert [*server.kinds["pods"]] == ["other"]
+
+
+def test_a_pod_that_does_not_go_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "_GONE_S", 0.0)
+    server = Server(pods=[{"metadata": {"name": "one-1-a", "labels": {"app": "one"}}}])
+    server.held.add("one-1-a")
+    with pytest.raises(WaitError, match=r"pods/one-1-a"):
+        asyncio.run(objects.take_away(server, "default", "one", label="app=one"))  # type: ignore[arg-type]
