@@ -18,7 +18,7 @@ from lab.cluster.kind.orphans import NETWORK_VARIABLE
 from lab.errors import LabError, WaitError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from lab.cluster.kind.engine import Engine
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 CREATION_S = 420.0
 """kubeadm itself gives up after four minutes; before that the node boots."""
 _LOOK_EVERY_S = 2.0
+_ABSENT_S = 8.0
+"""So long an API server may take to appear before it is asked why: entering a node costs what kubeadm needs."""
 _POLL_S = 0.2
 _STOP_S = 5.0
 _RESTARTS_WITH_CAUSE = 1
@@ -115,13 +117,14 @@ def _follow(kind: subprocess.Popen[bytes], order: Order, engine: Engine, progres
     """Tell kind's steps, and look at the API server, until kind ends."""
     began_s = looked_s = time.monotonic()
     told = 0
+    watch = ApiServerWatch()
     while kind.poll() is None:
         time.sleep(_POLL_S)
         told = _tell(order.log, told, progress)
         now_s = time.monotonic()
         if now_s - looked_s > _LOOK_EVERY_S:
             looked_s = now_s
-            _raise_if_hopeless(order, engine)
+            _raise_if_hopeless(order, engine, watch)
         if now_s - began_s > CREATION_S:
             raise WaitError(
                 what="kind to make the cluster",
@@ -132,11 +135,39 @@ def _follow(kind: subprocess.Popen[bytes], order: Order, engine: Engine, progres
     _tell(order.log, told, progress)
 
 
-def _raise_if_hopeless(order: Order, engine: Engine) -> None:
+class ApiServerWatch:
+    """Watches from outside of the node whether its API server ends, or does not come."""
+
+    def __init__(self) -> None:
+        self._seen: set[int] = set()
+        self._absent_since_s: float | None = None
+
+    def is_suspect(self, processes: Mapping[int, str], now_s: float) -> bool:
+        """Whether the node has to be entered to find out more.
+
+        Args:
+            processes: the node's, number to name.
+            now_s: the time.
+        """
+        running = {pid for pid, name in processes.items() if name == "kube-apiserver"}
+        kubelet_runs = "kubelet" in processes.values()
+        has_ended = bool(self._seen - running)
+        self._seen |= running
+        if running or not kubelet_runs:
+            self._absent_since_s = None
+        elif self._absent_since_s is None:
+            self._absent_since_s = now_s
+        is_missing = self._absent_since_s is not None and now_s - self._absent_since_s > _ABSENT_S
+        return has_ended or is_missing
+
+
+def _raise_if_hopeless(order: Order, engine: Engine, watch: ApiServerWatch) -> None:
     node = engine.node_id(order.cluster)
     if node is None:
         return
     try:
+        if not watch.is_suspect(engine.processes(node), time.monotonic()):
+            return
         sight = api_server.look(engine, node)
     except LabError:
         return  # the node has just begun to boot, or ends: kind says more about that
