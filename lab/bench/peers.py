@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _ASK_TIMEOUT_S = 20.0
 _TAIL = 2000
-_BARE = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\n"
 _READY = "Cluster is ready"
 """What kwokctl logs last, when the time given by ``--wait`` was enough."""
 
@@ -26,9 +25,8 @@ _READY = "Cluster is ready"
 class ClusterPeer(Protocol):
     """Something else that makes a cluster."""
 
-    @property
-    def name(self) -> str:
-        """What is run, as a person would type it."""
+    name: str
+    """What is run, as a person would type it."""
 
     def missing(self) -> str:
         """Why it cannot be run here; empty when it can."""
@@ -105,11 +103,12 @@ class Kind:
         name: name of the cluster that it makes.
         directory: an existing directory, for its configuration and kubeconfig.
         program: kind; None when there is none.
+        wait: how long kind waits for the node to be ready, such as ``60s``; None for not at all.
     """
 
-    name = "kind create cluster --wait 60s, node image present"
-
-    def __init__(self, name: str, directory: Path, program: Path | None) -> None:
+    def __init__(self, name: str, directory: Path, program: Path | None, *, wait: str | None = "60s") -> None:
+        self._wait = () if wait is None else ("--wait", wait)
+        self.name = f"{' '.join(('kind create cluster', *self._wait))}, node image present"
         self._cluster = name
         self._directory = directory
         self._kubeconfig = ("--kubeconfig", str(directory / f"{name}.kubeconfig"))
@@ -125,19 +124,17 @@ class Kind:
 
     def create(self) -> float:
         """Make a cluster of one node, with nothing but what this machine needs, and delete it."""
-        from lab.cluster.kind.definition import machine_overlay, render  # noqa: PLC0415
+        from lab.cluster.kind.definition import machine_overlay, render_bare  # noqa: PLC0415
         from lab.images.node import node_image_name  # noqa: PLC0415
 
         image = self._image()
         config = self._directory / f"{self._cluster}.kind.yaml"
         own = image == node_image_name()
-        config.write_text(render(_BARE, mounts=(), overlay=machine_overlay(), has_own_network=own))
+        config.write_text(render_bare(overlay=machine_overlay(), has_own_network=own))
         named = ("--name", self._cluster, *self._kubeconfig)
         kind = str(self._program)
         try:
-            made = timed(
-                (kind, "create", "cluster", *named, "--image", image, "--config", str(config), "--wait", "60s")
-            )
+            made = timed((kind, "create", "cluster", *named, "--image", image, "--config", str(config), *self._wait))
         finally:
             # Not undisturbed: a child would inherit that, and kind could not be ended.
             timed((kind, "delete", "cluster", *named))

@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.cluster.kind.backend import KindCluster
+from lab.cluster.kind.boot import STATIC_POD
 from lab.cluster.kind.layout import cluster_name
 from lab.cluster.kind.leftovers import remove_left_over
 from lab.cluster.protocol import DEFAULT_STATE
+from lab.cluster.start_state import ADMISSION_CONFIG
 from lab.errors import LabError, WaitError
 
 if TYPE_CHECKING:
@@ -99,6 +101,18 @@ def test_it_enforces_its_policy_and_the_bouncer_decides(lab: KindCluster) -> Non
     assert "image policy webhook backend denied one or more images" in denied.stderr
     allowed = lab.node_exec(["kubectl", "run", "x", "--image=docker.io/library/nginx", "--dry-run=server"])
     assert allowed.exit_code == 0, allowed.stderr
+
+
+def test_it_was_closed_from_the_start_and_the_bouncer_of_the_boot_is_gone(lab: KindCluster) -> None:
+    assert lab.status().api_server.restarts == 0
+    assert b"defaultAllow: false" in (lab.read_node_file(ADMISSION_CONFIG) or b"")
+    assert lab.read_node_file(STATIC_POD) is None
+    node = lab.node_exec(["hostname"]).stdout.strip()
+    gone = ["kubectl", "wait", "--for=delete", f"pod/boot-bouncer-{node}", "-n", "kube-system", "--timeout=60s"]
+    assert lab.node_exec(gone, timeout_s=70).exit_code == 0
+    for program in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"):
+        shown = lab.node_exec(["kubectl", "get", "pod", f"{program}-{node}", "-n", "kube-system"])
+        assert shown.exit_code == 0, shown.stderr
 
 
 def test_an_image_that_the_definition_names_unchanged_is_pulled_and_runs(lab: KindCluster) -> None:

@@ -20,6 +20,7 @@ from lab.cluster.kind.layout import BACKEND, SHELL, KindLayout, KindSettings, cl
 from lab.cluster.kind.node_python import RUN
 from lab.cluster.lab_directory import check_name, exclusive
 from lab.cluster.protocol import (
+    DEFAULT_STATE,
     Addon,
     ApiServerStatus,
     Capability,
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from lab.cluster.embedded.api_client import ApiClient
+    from lab.cluster.kind.creation import Order
     from lab.cluster.kind.engine import Engine
+    from lab.cluster.kind.node_state import NodeFile
+    from lab.cluster.kind.objects import Objects
     from lab.paths import LabPaths
 
 _BOOT_STATE = StartState(image_policy=ImagePolicy.OPEN)
@@ -129,15 +133,55 @@ class KindCluster:
         WorkloadImages(self._paths, bin_dir=self._bin_dir, progress=progress).ensure(images)
 
     def _make(self, state: StartState, *, progress: Callable[[str], None]) -> None:
-        from lab.cluster.definition import read_cluster_definition  # noqa: PLC0415 - needs pydantic
-        from lab.cluster.kind import creation, making  # noqa: PLC0415 - only a new lab needs them
-        from lab.cluster.kind.proof import prove  # noqa: PLC0415
+        from lab.cluster.kind import boot, creation, making  # noqa: PLC0415 - only a new lab needs them
 
         order = making.prepare(
-            self._layout, name=self.name, cluster=self._cluster, paths=self._paths, bin_dir=self._bin_dir,
-            definition=self._definition, engine=self._engine, progress=progress,
+            self._layout, name=self.name, state=state, cluster=self._cluster, paths=self._paths,
+            bin_dir=self._bin_dir, definition=self._definition, engine=self._engine, progress=progress,
         )  # fmt: skip
+        if boot.is_closed(state):
+            self._make_closed(order, state, progress=progress)
+            return
         creation.create(order, self._engine, progress=progress)
+        self._prove(progress=progress)
+        self._first_verdict(_BOOT_STATE)
+        self._remember(_BOOT_STATE)
+        self._converge(state, progress=progress)
+
+    def _make_closed(self, order: Order, state: StartState, *, progress: Callable[[str], None]) -> None:
+        """Make a lab that is closed from its first request on, and deploy what decides there meanwhile."""
+        from lab.cluster.kind import boot, creation  # noqa: PLC0415
+        from lab.cluster.start_state import install_gatekeeper  # noqa: PLC0415
+
+        bouncer = boot.BouncerDeployment(
+            self, self._engine, node=self._node_id, kubeconfig=self._layout.root / "boot.kubeconfig"
+        )
+        bouncer.begin()
+        try:
+            creation.create(order, self._engine, progress=progress)
+            self._prove(progress=progress)
+            progress("waiting for the image bouncer")
+            bouncer.finish()
+        except BaseException:
+            bouncer.cancel()
+            raise
+        boot.end(self)
+        self._keep(_BOOT_STATE, *boot.without_bouncer(*(seen := self._seen())))
+        self._first_verdict(DEFAULT_STATE)
+        if state != DEFAULT_STATE:
+            progress("installing Gatekeeper")
+            install_gatekeeper(self, Path(self._settings().gatekeeper_manifest))
+            self._first_verdict(state)
+            seen = self._seen()
+        self._keep(state, *seen)
+        self._set_state(state)
+
+    def _prove(self, *, progress: Callable[[str], None]) -> None:
+        """Wait for the API server of a cluster that kind has made, and compare what runs with what was asked for."""
+        from lab.cluster.definition import read_cluster_definition  # noqa: PLC0415 - needs pydantic
+        from lab.cluster.kind import making  # noqa: PLC0415
+        from lab.cluster.kind.proof import prove  # noqa: PLC0415
+
         self.wait_api_server(timeout_s=_RESET_API_SERVER_S)
         progress("comparing what runs with what the cluster definition asks for")
         definition = read_cluster_definition(Path(self._settings().definition))
@@ -149,9 +193,6 @@ class KindCluster:
             mounts=making.container_mounts(self._engine, node, sight),
             node=self._engine.inspect(node),
         )
-        self._first_verdict(_BOOT_STATE)
-        self._remember(_BOOT_STATE)
-        self._converge(state, progress=progress)
 
     def _converge(self, state: StartState, *, progress: Callable[[str], None]) -> None:
         """From the state in which it booted to another, which is remembered."""
@@ -281,11 +322,17 @@ class KindCluster:
 
     def _remember(self, state: StartState) -> None:
         """Keep what a state looks like, for resets."""
-        from lab.cluster.kind import objects  # noqa: PLC0415
+        self._keep(state, *self._seen())
 
-        found = self._ask(objects.read)
+    def _seen(self) -> tuple[Objects, dict[str, NodeFile]]:
+        from lab.cluster.kind import objects  # noqa: PLC0415 - needs aiohttp
+
+        found: Objects = self._ask(objects.read)
+        return found, node_state.read(self)
+
+    def _keep(self, state: StartState, found: Objects, files: dict[str, NodeFile]) -> None:
         directory = self._baseline(state)
-        node_state.save(node_state.read(self), directory / "files.json")
+        node_state.save(files, directory / "files.json")
         (directory / "objects.json").touch(mode=0o600)
         (directory / "objects.json").write_text(json.dumps(found))
 

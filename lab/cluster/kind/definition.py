@@ -1,8 +1,9 @@
 """The cluster definition as kind is given it: the file as it stands, and what the lab needs on the node beside it.
 
-Nothing of the definition is changed. Added are mounts (the lab's own files, the node's pki) and one patch for the
-kubelet: a container that has ended is started again seconds later instead of minutes, and a Secret that was changed
-reaches the Pods that mount it sooner, for which Gatekeeper waits before it is ready.
+Nothing of the definition is changed. Added are mounts (the lab's own files, the node's pki) and two patches. One is
+for the kubelet: a container that has ended is started again seconds later instead of minutes, and a Secret that was
+changed reaches the Pods that mount it sooner, for which Gatekeeper waits before it is ready. The other is for the
+controller-manager, without which no Pod is made: it asks sooner whether it may lead, and more often for what it needs.
 """
 
 from __future__ import annotations
@@ -31,10 +32,14 @@ syncFrequency: 10s
 crashLoopBackOff:
   maxContainerRestartPeriod: 3s
 """
+_CONTROLLER_MANAGER = {"leader-elect-retry-period": "500ms", "kube-api-qps": "200", "kube-api-burst": "400"}
+"""By itself it asks every 2 s whether it may lead, at first too early, and then 20 times a second for what its
+controllers need: a new cluster makes its first Pod seconds later."""
+_MERGED, _APPENDED = "kubeadmConfigPatches", "kubeadmConfigPatchesJSON6902"
 
 
 def render(text: str, *, mounts: Iterable[NodeMount], overlay: str = "", has_own_network: bool = False) -> str:
-    """The configuration that kind is given.
+    """The configuration that kind is given for a lab.
 
     Args:
         text: the cluster definition, which has been read and found right.
@@ -46,24 +51,59 @@ def render(text: str, *, mounts: Iterable[NodeMount], overlay: str = "", has_own
         InputError: ``kind-overlay``: the overlay is no mapping, or has keys that cannot be added.
     """
     document: dict[str, Any] = yaml.safe_load(text)
-    added = _read_overlay(overlay)
-    nodes: list[dict[str, Any]] = document.get("nodes") or [{"role": "control-plane"}]
-    node = next(node for node in nodes if node.get("role", "control-plane") == "control-plane")
-    asked_for: list[dict[str, Any]] = node.get("extraMounts") or []
-    taken = {mount["containerPath"] for mount in asked_for}
-    own = [
+    node = _control_plane(document)
+    taken = {mount["containerPath"] for mount in node["extraMounts"]}
+    node["extraMounts"] += [
         {"hostPath": mount.host_path, "containerPath": mount.container_path, "readOnly": mount.read_only}
         for mount in mounts
         if mount.container_path not in taken
     ]
-    node["extraMounts"] = asked_for + own + [mount for one in added["nodes"] for mount in one.get("extraMounts") or []]
-    document["nodes"] = nodes
-    for key, ours in (("kubeadmConfigPatches", [_KUBELET_PATCH]), ("containerdConfigPatches", [])):
-        if patches := [*(document.get(key) or []), *ours, *added[key]]:
+    document[_MERGED] = [*(document.get(_MERGED) or []), _KUBELET_PATCH]
+    document[_APPENDED] = [*(document.get(_APPENDED) or []), _controller_manager_patch()]
+    return _for_this_machine(document, overlay=overlay, has_own_network=has_own_network)
+
+
+def render_bare(*, overlay: str = "", has_own_network: bool = False) -> str:
+    """The configuration of a cluster that is no lab: one node, and nothing but what this machine needs.
+
+    Raises:
+        InputError: as `render`.
+    """
+    document = {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4"}
+    return _for_this_machine(document, overlay=overlay, has_own_network=has_own_network)
+
+
+def _for_this_machine(document: dict[str, Any], *, overlay: str, has_own_network: bool) -> str:
+    added = _read_overlay(overlay)
+    node = _control_plane(document)
+    node["extraMounts"] += [mount for one in added["nodes"] for mount in one.get("extraMounts") or []]
+    for key in (_MERGED, "containerdConfigPatches"):
+        if patches := [*(document.get(key) or []), *added[key]]:
             document[key] = patches
     if has_own_network:
         document["networking"] = {**(document.get("networking") or {}), "disableDefaultCNI": True}
     return yaml.safe_dump(document, sort_keys=False)
+
+
+def _control_plane(document: dict[str, Any]) -> dict[str, Any]:
+    """The control-plane node of a configuration, with a list of mounts; it is added where kind would assume it."""
+    nodes: list[dict[str, Any]] = document.get("nodes") or [{"role": "control-plane"}]
+    document["nodes"] = nodes
+    node = next(node for node in nodes if node.get("role", "control-plane") == "control-plane")
+    node["extraMounts"] = list(node.get("extraMounts") or [])
+    return node
+
+
+def _controller_manager_patch() -> dict[str, str]:
+    """Appends to the arguments that are there, kind's own and the definition's; a merging patch would replace them."""
+    operations = [
+        {"op": "add", "path": "/controllerManager/extraArgs/-", "value": {"name": name, "value": value}}
+        for name, value in _CONTROLLER_MANAGER.items()
+    ]
+    return {
+        "group": "kubeadm.k8s.io", "version": "v1beta4", "kind": "ClusterConfiguration",
+        "patch": yaml.safe_dump(operations, sort_keys=False),
+    }  # fmt: skip
 
 
 def machine_overlay() -> str:

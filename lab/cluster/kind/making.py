@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.admission.boot import write_boot_files
+from lab.admission.configuration import ImagePolicyConfig
 from lab.cluster.definition import check_host_paths, read_cluster_definition
 from lab.cluster.embedded.making import project_definition
-from lab.cluster.kind import node_services
+from lab.cluster.kind import boot, node_services
 from lab.cluster.kind.creation import Order
 from lab.cluster.kind.definition import machine_overlay, render
 from lab.cluster.kind.layout import KindSettings
 from lab.components import Components
 from lab.images.node import node_image_name
-from lab.images.workloads import WorkloadImages
+from lab.images.workloads import ADDON_IMAGES, WorkloadImages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from lab.cluster.kind.api_server import Sight
     from lab.cluster.kind.engine import Engine
     from lab.cluster.kind.layout import KindLayout
+    from lab.cluster.protocol import StartState
     from lab.paths import LabPaths
 
 _MOUNT_POINTS = 'for pid in "$@"; do echo "$pid $(cut -d" " -f5 "/proc/$pid/mountinfo" | tr "\\n" " ")"; done'
@@ -32,6 +34,7 @@ def prepare(
     layout: KindLayout,
     *,
     name: str,
+    state: StartState,
     cluster: str,
     paths: LabPaths,
     bin_dir: Path | None,
@@ -39,7 +42,7 @@ def prepare(
     engine: Engine,
     progress: Callable[[str], None],
 ) -> Order:
-    """Make everything that kind needs; nothing runs yet.
+    """Make everything that kind needs, for a lab that is going to be in a start state; nothing runs yet.
 
     Raises:
         InputError: the definition is wrong, or a host path that it mounts is not there.
@@ -52,6 +55,8 @@ def prepare(
     workloads = WorkloadImages(paths, bin_dir=bin_dir, progress=progress)
     images = workloads.storage()
     workloads.ensure_usual()
+    # In the registry before the node boots: the kubelet pulls the boot's bouncer with the first things it does.
+    workloads.ensure([image for addon in sorted(state.addons) for image in ADDON_IMAGES[addon]])
     layout.root.mkdir(parents=True, exist_ok=True)
     settings = KindSettings(
         name=name,
@@ -62,9 +67,10 @@ def prepare(
         gatekeeper_manifest=str(components.gatekeeper_manifest()),
     )
     settings.save(layout.settings_file)
-    write_boot_files(layout.root)
+    closed = boot.is_closed(state)
+    write_boot_files(layout.root, image_policy=ImagePolicyConfig(default_allow=not closed))
     check_host_paths(read, layout.root)
-    node_services.write_files(layout.root)
+    node_services.write_files(layout.root, boot_bouncer=boot.static_pod() if closed else None)
     layout.kind_config.write_text(
         render(
             definition_path.read_text(),

@@ -13,7 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from lab.admission.boot import BOUNCER_NAMES
 from lab.bouncer.reference import parse
@@ -25,7 +27,7 @@ from lab.images.private import HTPASSWD, PRIVATE_DOMAIN
 from lab.images.registry import ENVIRONMENT, RegistryConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 RESOLVER_ADDRESS = "169.254.169.254"
 """As on the embedded node; an address that Pods reach too, because their way out leads through the node."""
@@ -34,10 +36,13 @@ _BOOT_ADDRESS = "127.0.0.54"
 REGISTRY = Endpoint(address="127.0.0.1:5000")
 PRIVATE_REGISTRY = Endpoint(address="127.0.0.1:5001")
 _BIN = "/run/lab/bin"
+CERTIFICATES = "/run/lab/certificates"
+BOOT_BOUNCER = "boot-bouncer.yaml"
+"""The static pod of the boot, by the name that it has on the node too."""
 _IMAGES = "/run/lab/images"
 PROGRAMS = ("coredns", "registry")
 """Components that run on the node."""
-UNITS = ("lab-resolver", "lab-registry", "lab-private-registry")
+UNITS = ("lab-resolver", "lab-registry", "lab-private-registry", "lab-boot-bouncer")
 
 _COREFILE = f"""\
 . {{
@@ -72,6 +77,18 @@ ExecStart={program} serve {config}
 Restart=always
 RestartSec=1
 """
+_BOOT_BOUNCER = f"""\
+[Unit]
+Description=The bouncer that answers until the lab's own is deployed
+Before=containerd.service kubelet.service
+ConditionPathExists={NODE_FILES}/{BOOT_BOUNCER}
+ConditionPathExists=!/etc/kubernetes/admin.conf
+
+[Service]
+Type=oneshot
+ExecStart=/bin/mkdir -p /etc/kubernetes/manifests
+ExecStart=/bin/cp {NODE_FILES}/{BOOT_BOUNCER} /etc/kubernetes/manifests/
+"""
 _WANTED = f"[Unit]\nWants={' '.join(f'{unit}.service' for unit in UNITS)}\n"
 _HOSTS_TOML = """\
 server = "{url}"
@@ -98,8 +115,13 @@ class NodeMount:
     read_only: bool = True
 
 
-def write_files(root: Path) -> None:
-    """Write what the services are told, below a lab's directory."""
+def write_files(root: Path, *, boot_bouncer: Mapping[str, Any] | None = None) -> None:
+    """Write what the services are told, below a lab's directory.
+
+    Args:
+        root: the lab's directory.
+        boot_bouncer: a static pod that the node has from its first boot on; None for none.
+    """
     node = root / "node"
     for directory in (node, root / "certificates", root / "pki"):
         directory.mkdir(parents=True, exist_ok=True)
@@ -108,6 +130,9 @@ def write_files(root: Path) -> None:
     (node / "bashrc").write_text(f"{bashrc}\nalias k=kubectl\n")
     (node / "Corefile").write_text(_COREFILE)
     (node / "lab-resolver.service").write_text(_RESOLVER)
+    (node / "lab-boot-bouncer.service").write_text(_BOOT_BOUNCER)
+    if boot_bouncer is not None:
+        (node / BOOT_BOUNCER).write_text(yaml.safe_dump(dict(boot_bouncer)))
     (node / "htpasswd").write_text(HTPASSWD)
     (node / "wanted.conf").write_text(_WANTED)
     node_python.write_files(root)
@@ -140,7 +165,7 @@ def mounts(programs: dict[str, Path], images: Path, python: Path) -> Iterator[No
         images: the storage that the registry serves.
         python: a Python with all that it needs, for the commands of `node_python`.
     """
-    yield NodeMount(host_path="certificates", container_path="/run/lab/certificates")
+    yield NodeMount(host_path="certificates", container_path=CERTIFICATES)
     yield NodeMount(host_path="pki", container_path="/etc/kubernetes/pki", read_only=False)
     yield NodeMount(host_path="node", container_path=NODE_FILES)
     # From the first moment on, or the node would begin with Docker's resolver, which asks the machine's.

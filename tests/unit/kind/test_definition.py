@@ -7,10 +7,11 @@ import yaml
 
 from lab.cluster.definition import parse_cluster_definition
 from lab.cluster.kind import node_services
-from lab.cluster.kind.definition import render
+from lab.cluster.kind.definition import render, render_bare
 from lab.errors import InputError
 
 TEXT = (Path(__file__).parents[3] / "kind-config.yaml").read_text()
+APPENDED = "kubeadmConfigPatchesJSON6902"
 PROGRAMS = {"coredns": Path("/store/coredns"), "registry": Path("/store/registry")}
 
 
@@ -32,6 +33,28 @@ def test_what_kind_is_given_is_a_definition_that_the_reader_accepts() -> None:
     parsed = parse_cluster_definition(render(TEXT, mounts=mounts()), file="kind.yaml")
     flags = {argument["name"] for argument in parsed.cluster_configuration["apiServer"]["extraArgs"]}
     assert "admission-control-config-file" in flags
+
+
+def test_the_controller_managers_arguments_are_added_to_those_that_are_there() -> None:
+    document = yaml.safe_load(TEXT)
+    patches = [{"group": "kubeadm.k8s.io", "version": "v1beta4", "kind": "ClusterConfiguration", "patch": "[]"}]
+    after = yaml.safe_load(render(yaml.safe_dump(document | {APPENDED: patches}), mounts=mounts()))
+    theirs, ours = after[APPENDED]
+    assert [theirs] == patches
+    operations = yaml.safe_load(ours["patch"])
+    assert {(one["op"], one["path"]) for one in operations} == {("add", "/controllerManager/extraArgs/-")}
+    assert "leader-elect-retry-period" in {one["value"]["name"] for one in operations}
+
+
+def test_a_bare_cluster_has_nothing_of_the_labs() -> None:
+    overlay = yaml.safe_dump({"kubeadmConfigPatches": ["kind: KubeletConfiguration\n"]})
+    assert yaml.safe_load(render_bare(overlay=overlay, has_own_network=True)) == {
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "nodes": [{"role": "control-plane", "extraMounts": []}],
+        "kubeadmConfigPatches": ["kind: KubeletConfiguration\n"],
+        "networking": {"disableDefaultCNI": True},
+    }
 
 
 def test_a_path_that_the_definition_mounts_itself_is_left_to_it() -> None:

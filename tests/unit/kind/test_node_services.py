@@ -71,3 +71,20 @@ def test_a_persons_shell_has_the_exams_short_name_for_kubectl(tmp_path: Path) ->
     assert subprocess.run(("bash", "-c", script), capture_output=True, text=True, check=True).stdout == (
         "alias k='kubectl'\n"
     )
+
+
+def test_the_bouncer_of_the_boot_is_put_among_the_static_pods_once(tmp_path: Path) -> None:
+    node_services.write_files(tmp_path, boot_bouncer={"kind": "Pod"})
+
+    assert yaml.safe_load((tmp_path / "node/boot-bouncer.yaml").read_text()) == {"kind": "Pod"}
+    unit = (tmp_path / "node/lab-boot-bouncer.service").read_text()
+    assert "ExecStart=/bin/cp /run/lab/node/boot-bouncer.yaml /etc/kubernetes/manifests/" in unit
+    # Neither in a lab that boots open, nor when the node is started once more.
+    assert "ConditionPathExists=/run/lab/node/boot-bouncer.yaml" in unit
+    assert "ConditionPathExists=!/etc/kubernetes/admin.conf" in unit
+
+
+def test_a_lab_that_boots_open_has_no_bouncer_of_the_boot(tmp_path: Path) -> None:
+    node_services.write_files(tmp_path)
+
+    assert not (tmp_path / "node/boot-bouncer.yaml").exists()

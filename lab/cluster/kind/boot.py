@@ -1,0 +1,248 @@
+"""Boots a lab closed, and deploys its bouncer while kind is still at work: nothing has to be restarted for it.
+
+The API server reads how ImagePolicyWebhook is set up when it starts. Closed, with nobody to ask, it refuses every Pod,
+those of the system and of the bouncer too. So a bouncer of the boot answers first: a static pod that the kubelet runs
+beside the control plane, at the port where the API server is going to find the deployed one, and that lets everything
+in. When the deployed one starts its Service takes the port, and the boot's ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import tarfile
+import threading
+import time
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from lab.admission.configuration import ImagePolicyConfig, admission_configuration_yaml
+from lab.cluster.embedded.api_client import ApiClient, ApiError
+from lab.cluster.kind.node_services import BOOT_BOUNCER, CERTIFICATES
+from lab.cluster.kind.node_state import NodeFile
+from lab.cluster.kind.proof import COMPONENTS, ETCD
+from lab.cluster.protocol import Addon, ImagePolicy
+from lab.cluster.start_state import ADMISSION_CONFIG, apply, create_bouncer_secret
+from lab.errors import LabError, WaitError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
+
+    from lab.cluster.kind.engine import Engine
+    from lab.cluster.kind.objects import Objects
+    from lab.cluster.protocol import Cluster, StartState
+
+STATIC_POD = f"/etc/kubernetes/manifests/{BOOT_BOUNCER}"
+"""Where the node has the bouncer of the boot."""
+_ADMINISTRATOR = "/etc/kubernetes/super-admin.conf"
+"""Of both that kubeadm writes, the one that may do everything before the first role is bound."""
+_AS_ADMINISTRATOR = (f"--kubeconfig={_ADMINISTRATOR}",)
+_API_PORT = "6443/tcp"
+_BOUNCER = "/apis/apps/v1/namespaces/default/deployments/image-bouncer-webhook"
+_ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
+_PODS = "/api/v1/namespaces/default/pods"
+_SYSTEM_PODS = "/api/v1/namespaces/kube-system/pods"
+_BOUNCER_OBJECTS = (
+    "/api/v1/namespaces/default/secrets/tls-image-bouncer-webhook",
+    "/api/v1/namespaces/default/services/image-bouncer-webhook",
+    _BOUNCER,
+)
+_APP = "image-bouncer-webhook"
+_MIRROR = "kubernetes.io/config.mirror"
+_DEPLOYED_S = 420.0
+"""As long as kind may take, and the bouncer's start."""
+_POLL_S = 0.2
+
+
+def is_closed(state: StartState) -> bool:
+    """Whether a state can be booted as it is: closed, with the bouncer to ask."""
+    return state.image_policy is ImagePolicy.ENFORCED and Addon.BOUNCER in state.addons
+
+
+def static_pod() -> dict[str, Any]:
+    """The bouncer of the boot: the deployed one's image and certificate, without its rules."""
+    service, deployment = _manifests()
+    container = deployment["spec"]["template"]["spec"]["containers"][0]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "boot-bouncer", "namespace": "kube-system"},
+        "spec": {
+            "hostNetwork": True,
+            "terminationGracePeriodSeconds": 1,
+            "containers": [
+                {
+                    "name": "boot-bouncer",
+                    "image": container["image"],
+                    "imagePullPolicy": "IfNotPresent",
+                    # Only root may read the key on the node.
+                    "securityContext": {"runAsUser": 0},
+                    "args": [
+                        f"--cert={CERTIFICATES}/image-bouncer-webhook.crt",
+                        f"--key={CERTIFICATES}/image-bouncer-webhook.key",
+                        "--address=127.0.0.1",
+                        f"--port={service['spec']['ports'][0]['nodePort']}",
+                    ],
+                    "volumeMounts": [{"name": "certificates", "mountPath": CERTIFICATES, "readOnly": True}],
+                }
+            ],
+            "volumes": [{"name": "certificates", "hostPath": {"path": CERTIFICATES, "type": "Directory"}}],
+        },
+    }
+
+
+def end(cluster: Cluster) -> None:
+    """Have the kubelet end the bouncer of the boot; from then on only the deployed one answers."""
+    result = cluster.node_exec(("rm", "-f", STATIC_POD))
+    if result.exit_code != 0:
+        raise LabError(
+            "node-file", f"the bouncer of the boot cannot be ended: {result.stderr.strip()}", hint="lab down, lab up"
+        )
+
+
+def without_bouncer(objects: Objects, files: Mapping[str, NodeFile]) -> tuple[Objects, dict[str, NodeFile]]:
+    """What the same lab would look like open and without its bouncer: the state from which any other is reached.
+
+    Args:
+        objects: the lab's.
+        files: those of its node.
+    """
+    content = admission_configuration_yaml(ImagePolicyConfig(default_allow=True)).encode()
+    opened = NodeFile(mode=files[ADMISSION_CONFIG].mode, content=content)
+    kept = {path: item for path, item in objects.items() if path not in _BOUNCER_OBJECTS}
+    return kept, {**files, ADMISSION_CONFIG: opened}
+
+
+class BouncerDeployment:
+    """Deploys the bouncer as soon as the API server of a cluster that is being made can hold it.
+
+    Args:
+        cluster: the lab.
+        engine: Docker.
+        node: finds the node; None while there is none.
+        kubeconfig: where an administrator's kubeconfig may be kept for as long as this takes.
+    """
+
+    def __init__(self, cluster: Cluster, engine: Engine, *, node: Callable[[], str | None], kubeconfig: Path) -> None:
+        self._cluster = cluster
+        self._engine = engine
+        self._node = node
+        self._kubeconfig = kubeconfig
+        self._cancelled = threading.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def begin(self) -> None:
+        """Begin, before there is a node."""
+        self._thread.start()
+
+    def cancel(self) -> None:
+        """Give up, because the cluster could not be made."""
+        self._cancelled.set()
+        self._thread.join()
+
+    def finish(self) -> None:
+        """Wait until the bouncer starts and its Service is there.
+
+        Raises:
+            LabError: it is not deployed.
+        """
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._deploy())
+        except _CancelledError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            self._error = error
+        finally:
+            self._kubeconfig.unlink(missing_ok=True)
+
+    async def _deploy(self) -> None:
+        deadline_s = time.monotonic() + _DEPLOYED_S
+        service, deployment = _manifests()
+        await self._until("the node to have an administrator's kubeconfig", self._has_kubeconfig, deadline_s)
+        async with ApiClient.from_kubeconfig(self._kubeconfig, user_agent="lab") as api:
+            await self._until("the API server to hold the bouncer's account", lambda: _has_account(api), deadline_s)
+            create_bouncer_secret(self._cluster, options=_AS_ADMINISTRATOR)
+            apply(self._cluster, deployment, options=_AS_ADMINISTRATOR)
+            await self._until("the bouncer and the mirror pods to be there", lambda: _is_complete(api), deadline_s)
+        # Not before: a Service that nobody stands behind refuses what the bouncer of the boot would answer.
+        apply(self._cluster, service)
+
+    async def _has_kubeconfig(self) -> bool:
+        """Fetch what kubeadm has written on the node, and have it lead to the port that Docker publishes."""
+        node = self._node()
+        archive = None if node is None else self._engine.archive(node, _ADMINISTRATOR)
+        if node is None or archive is None:
+            return False
+        with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+            written = files.extractfile(files.getmembers()[0])
+            document = yaml.safe_load(written.read()) if written is not None else None
+        if not document:
+            return False
+        published = self._engine.inspect(node)["NetworkSettings"]["Ports"][_API_PORT][0]
+        document["clusters"][0]["cluster"]["server"] = f"https://{published['HostIp']}:{published['HostPort']}"
+        self._kubeconfig.touch(mode=0o600)
+        self._kubeconfig.write_text(yaml.safe_dump(document))
+        return True
+
+    async def _until(self, what: str, condition: Callable[[], Awaitable[bool]], deadline_s: float) -> None:
+        last_seen = "not yet"
+        while True:
+            if self._cancelled.is_set():
+                raise _CancelledError
+            try:
+                if await condition():
+                    return
+            except LabError as error:
+                last_seen = error.message  # the node boots, or the API server starts
+            if time.monotonic() > deadline_s:
+                raise WaitError(
+                    what=what, timeout_s=_DEPLOYED_S, last_seen=last_seen, hint="see the logs that were kept"
+                )
+            await asyncio.sleep(_POLL_S)
+
+
+class _CancelledError(Exception):
+    """Nobody waits for it any more."""
+
+
+async def _has_account(api: ApiClient) -> bool:
+    """Make the namespace's account when the API server answers.
+
+    Its controller would, seconds later, and Pods that are refused until then are tried again later and later.
+    """
+    try:
+        await api.create(_ACCOUNTS, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}})
+    except ApiError as error:
+        if error.status != 409:  # noqa: PLR2004 - HTTP's own "Conflict": it is there
+            raise
+    return True
+
+
+async def _is_complete(api: ApiClient) -> bool:
+    """Whether the bouncer's container runs, and each static pod of the control plane has the object that shows it.
+
+    Nothing that the bouncer needs, such as a network plugin, has to be let in any more. And the kubelet makes mirror
+    pods when it can; once the boot's bouncer has ended they would be refused.
+    """
+    pods = (await api.get(_PODS))["items"]
+    if not any(pod["status"].get("podIP") for pod in pods if pod["metadata"].get("labels", {}).get("app") == _APP):
+        return False
+    pods = (await api.get(_SYSTEM_PODS))["items"]
+    shown = {pod["metadata"]["name"] for pod in pods if _MIRROR in (pod["metadata"].get("annotations") or {})}
+    return all(any(name.startswith(f"{program}-") for name in shown) for program in (*COMPONENTS.values(), ETCD))
+
+
+def _manifests() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The bouncer's Service and Deployment."""
+    text = resources.files("lab.cluster.addons").joinpath("bouncer.yaml").read_text(encoding="utf-8")
+    by_kind = {document["kind"]: document for document in yaml.safe_load_all(text)}
+    return by_kind["Service"], by_kind["Deployment"]

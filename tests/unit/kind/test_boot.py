@@ -1,0 +1,205 @@
+"""What boots closed, the bouncer that answers meanwhile, and what is deployed in which order."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from typing import TYPE_CHECKING, Any, Self, cast
+
+import pytest
+import yaml
+
+from lab.cluster.embedded.api_client import ApiClient, ApiError
+from lab.cluster.kind import boot
+from lab.cluster.kind.node_state import NodeFile
+from lab.cluster.protocol import DEFAULT_STATE, Addon, ExecResult, ImagePolicy, StartState
+from lab.cluster.start_state import ADMISSION_CONFIG
+from lab.errors import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lab.cluster.kind.engine import Engine
+    from lab.cluster.protocol import Cluster
+
+DEPLOYMENT = "/apis/apps/v1/namespaces/default/deployments/image-bouncer-webhook"
+CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd")
+
+
+@pytest.mark.parametrize(
+    ("state", "closed"),
+    [
+        (DEFAULT_STATE, True),
+        (StartState(image_policy=ImagePolicy.ENFORCED, addons=frozenset({Addon.BOUNCER, Addon.GATEKEEPER})), True),
+        (StartState(image_policy=ImagePolicy.ENFORCED), False),
+        (StartState(image_policy=ImagePolicy.OPEN, addons=frozenset({Addon.BOUNCER})), False),
+        (StartState(image_policy=ImagePolicy.OFF), False),
+    ],
+)
+def test_only_a_closed_state_with_somebody_to_ask_boots_closed(state: StartState, *, closed: bool) -> None:
+    assert boot.is_closed(state) is closed
+
+
+def test_the_bouncer_of_the_boot_lets_everything_in_where_the_api_server_looks_for_the_deployed_one() -> None:
+    spec = boot.static_pod()["spec"]
+    (container,) = spec["containers"]
+    assert spec["hostNetwork"] is True
+    assert "--port=30080" in container["args"]
+    assert not any("whitelist" in argument for argument in container["args"])
+    assert container["image"] == "docker.io/kainlite/kube-image-bouncer:latest"
+
+
+def test_the_state_before_the_bouncer_is_open_and_has_none_of_its_objects() -> None:
+    objects = {DEPLOYMENT: {"kind": "Deployment"}, "/api/v1/namespaces/default": {"kind": "Namespace"}}
+    files = {ADMISSION_CONFIG: NodeFile(mode=0o644, content=b"closed"), "/etc/hosts": NodeFile(mode=1, content=b"h")}
+
+    kept, opened = boot.without_bouncer(objects, files)
+
+    assert list(kept) == ["/api/v1/namespaces/default"]
+    assert opened["/etc/hosts"] == files["/etc/hosts"]
+    assert b"defaultAllow: true" in opened[ADMISSION_CONFIG].content
+
+
+class FakeNode:
+    """A node whose kubeconfig is there from the second look on, and that notes what kubectl is given."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+        self.applied: list[str] = []
+
+    def archive(self, _node: str, path: str) -> bytes | None:
+        self.looks += 1
+        if self.looks == 1:
+            return None
+        document = yaml.safe_dump({"clusters": [{"cluster": {"server": "https://node:6443"}}]}).encode()
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as archive:
+            member = tarfile.TarInfo(path.rpartition("/")[2])
+            member.size = len(document)
+            archive.addfile(member, io.BytesIO(document))
+        return buffer.getvalue()
+
+    def inspect(self, _node: str) -> dict[str, Any]:
+        return {"NetworkSettings": {"Ports": {"6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "4321"}]}}}
+
+    def node_exec(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 0) -> ExecResult:
+        del timeout_s
+        self.applied.append(yaml.safe_load(stdin)["kind"] if stdin else argv[argv.index("create") + 1])
+        return ExecResult(argv=tuple(argv), exit_code=0, stdout="", stderr="")
+
+
+class FakeApi:
+    """An API server that starts: refuses, has an account, has no bouncer that runs, lacks a mirror pod, has all."""
+
+    def __init__(self, kubeconfig: Path, node: FakeNode) -> None:
+        self.server = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
+        self._node = node
+        conflict = ApiError(request="POST", status=409, reason="AlreadyExists", message="is there", body={})
+        self._accounts = iter([LabError("api-unavailable", "starts", hint="wait"), conflict])
+        self._addresses = iter(["", "10.244.0.4", "10.244.0.4"])
+        self._mirrored = iter([CONTROL_PLANE[1:], CONTROL_PLANE])
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        return None
+
+    async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        assert path == "/api/v1/namespaces/default/serviceaccounts"
+        assert body["metadata"]["name"] == "default"
+        assert self._node.applied == []
+        raise next(self._accounts)
+
+    async def get(self, path: str) -> dict[str, Any]:
+        assert self._node.applied == ["secret", "Deployment"]  # the Service comes when the bouncer runs
+        if path == "/api/v1/namespaces/default/pods":
+            labels = {"app": "image-bouncer-webhook"}
+            return {"items": [{"metadata": {"labels": labels}, "status": {"podIP": next(self._addresses)}}]}
+        assert path == "/api/v1/namespaces/kube-system/pods"
+        annotations = {"kubernetes.io/config.mirror": "x"}
+        names = next(self._mirrored)
+        return {"items": [{"metadata": {"name": f"{name}-node", "annotations": annotations}} for name in names]}
+
+
+class StartedApi(FakeApi):
+    """One that takes whatever it is given."""
+
+    async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        del path
+        return body
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boot, "_POLL_S", 0.001)
+
+
+def deployment(node: FakeNode, tmp_path: Path) -> boot.BouncerDeployment:
+    return boot.BouncerDeployment(
+        cast("Cluster", node), cast("Engine", node), node=lambda: "node", kubeconfig=tmp_path / "kubeconfig"
+    )
+
+
+def test_the_service_comes_last_and_the_kubeconfig_does_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = FakeNode()
+    opened: list[FakeApi] = []
+
+    def open_api(kubeconfig: Path, *, user_agent: str) -> FakeApi:
+        del user_agent
+        assert kubeconfig.stat().st_mode & 0o777 == 0o600
+        opened.append(FakeApi(kubeconfig, node))
+        return opened[0]
+
+    monkeypatch.setattr(ApiClient, "from_kubeconfig", open_api)
+    bouncer = deployment(node, tmp_path)
+
+    bouncer.begin()
+    bouncer.finish()
+
+    assert node.applied == ["secret", "Deployment", "Service"]
+    assert opened[0].server == "https://127.0.0.1:4321"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nobody_waits_for_a_bouncer_whose_cluster_could_not_be_made(tmp_path: Path) -> None:
+    node = FakeNode()
+    bouncer = boot.BouncerDeployment(
+        cast("Cluster", node), cast("Engine", node), node=lambda: None, kubeconfig=tmp_path / "kubeconfig"
+    )
+
+    bouncer.begin()
+    bouncer.cancel()
+
+    assert node.applied == []
+
+
+def test_what_goes_wrong_is_told_where_the_bouncer_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object, **__: object) -> None:
+        raise LabError("start-state-failed", "kubectl ended with exit code 1", hint="see its words")
+
+    monkeypatch.setattr(ApiClient, "from_kubeconfig", lambda path, **_: StartedApi(path, FakeNode()))
+    monkeypatch.setattr(boot, "create_bouncer_secret", refuse)
+    bouncer = deployment(FakeNode(), tmp_path)
+
+    bouncer.begin()
+    with pytest.raises(LabError, match="exit code 1"):
+        bouncer.finish()
+
+
+def test_an_api_server_that_never_comes_is_not_waited_for_for_good(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boot, "_DEPLOYED_S", 0.01)
+    bouncer = boot.BouncerDeployment(
+        cast("Cluster", FakeNode()), cast("Engine", FakeNode()), node=lambda: None, kubeconfig=tmp_path / "kubeconfig"
+    )
+
+    bouncer.begin()
+    with pytest.raises(LabError, match="kubeconfig"):
+        bouncer.finish()
