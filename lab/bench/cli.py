@@ -79,10 +79,13 @@ def run_bench(chosen: list[Measurement], *, rounds: int) -> BenchReport:
     programs = {each: path for each in Kwokctl.COMPONENTS if (path := components.path(each)) is not None}
     paths.state.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=paths.state) as scratch:
+        kind = _kind_program(components)
         bench = Bench(
-            subject=LabSubject(open_cluster(name, paths=paths)),
+            subject=LabSubject(open_cluster(name, paths=paths, backend="embedded")),
+            on_kind=LabSubject(open_cluster(f"{name}-kind", paths=paths, backend="kind")),
             kwokctl=Kwokctl(programs, Path(scratch)),
-            kind=Kind(name, Path(scratch), _kind_program(components)),
+            kind=Kind(name, Path(scratch), kind),
+            kind_unready=Kind(name, Path(scratch), kind, wait=None),
             rounds=rounds,
             progress=progress_lines(),
         )
@@ -91,4 +94,6 @@ def run_bench(chosen: list[Measurement], *, rounds: int) -> BenchReport:
         finally:
             # Each measurement removes its lab; this is for an interrupt that came just before it could begin to.
             bench.subject.down()
+            if not bench.kind.missing():
+                bench.on_kind.down()
     return BenchReport(started=started, rounds=rounds, machine=machine.at_the_end(before), rows=rows)

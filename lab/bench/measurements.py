@@ -7,7 +7,7 @@ also when it is interrupted.
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -33,6 +33,7 @@ PRACTISED = "imagepolicy-enable"
 _HELP = Target(value=0.3)
 _UP_BESIDE_KWOKCTL = Target(ratio=1.0)
 _UP_BESIDE_KIND = Target(ratio=1 / 8)
+_UP_KIND_BESIDE_BARE = Target(ratio=1.2)
 _START = Target(value=5.0)
 _CHECK = Target(value=2.0)
 _EDIT = Target(value=2.0)
@@ -52,6 +53,7 @@ class Measurement(StrEnum):
 
     HELP = "help"
     UP = "up"
+    UP_KIND = "up-kind"
     START = "start"
     CHECK = "check"
     EDIT = "edit"
@@ -65,16 +67,20 @@ class Bench:
 
     Attributes:
         subject: the lab.
+        on_kind: another one, on the backend kind; asked for nothing where the peer ``kind`` cannot be run.
         kwokctl: the peer that runs the same programs.
-        kind: the peer that runs in Docker.
+        kind: the peer that runs in Docker, waited for until its node is ready.
+        kind_unready: the same, for as long as kind takes by itself.
         rounds: how often each thing is measured.
         progress: hears of each step.
         settle: waits until a lab that has just come up is idle.
     """
 
     subject: Subject
+    on_kind: Subject
     kwokctl: ClusterPeer
     kind: ClusterPeer
+    kind_unready: ClusterPeer
     rounds: int
     progress: Callable[[str], None]
     settle: Callable[[], None] = lambda: time.sleep(SETTLE_S)
@@ -92,17 +98,19 @@ def measure(bench: Bench, chosen: Iterable[Measurement]) -> tuple[Row, ...]:
         rows += _help(bench)
     if Measurement.UP in wanted:
         rows += _up(bench)
+    if Measurement.UP_KIND in wanted:
+        rows += _up_kind(bench)
     if Measurement.START in wanted:
         rows += _start(bench)
     if Measurement.CHECK in wanted:
         rows += _check(bench)
     if wanted & {Measurement.EDIT, Measurement.RESET, Measurement.MEMORY}:
-        with _lab(bench, DEFAULT_STATE):
+        with _lab(bench, bench.subject, DEFAULT_STATE):
             rows += _memory(bench, DEFAULT_STATE) if Measurement.MEMORY in wanted else []
             rows += _edit(bench) if Measurement.EDIT in wanted else []
             rows += _reset(bench) if Measurement.RESET in wanted else []
     if wanted & {Measurement.RESET, Measurement.MEMORY}:
-        with _lab(bench, GATEKEEPER_STATE):
+        with _lab(bench, bench.subject, GATEKEEPER_STATE):
             rows += _memory(bench, GATEKEEPER_STATE) if Measurement.MEMORY in wanted else []
             rows += _reset_with_gatekeeper(bench) if Measurement.RESET in wanted else []
     order = list(Measurement)
@@ -119,14 +127,16 @@ def _help(bench: Bench) -> list[Row]:
 
 
 def _up(bench: Bench) -> list[Row]:
-    peers = [(bench.kwokctl, _UP_BESIDE_KWOKCTL), (bench.kind, _UP_BESIDE_KIND)]
+    peers = [(bench.kwokctl, _UP_BESIDE_KWOKCTL), (bench.kind, _UP_BESIDE_KIND), (LabOnKind(bench), _UP_BESIDE_KIND)]
     missing = {peer.name: peer.missing() for peer, _ in peers}
-    with _lab(bench, DEFAULT_STATE):
+    with _lab(bench, bench.subject, DEFAULT_STATE):
         pass  # the store and the template are warm from here on, which is not measured
-    actions = {"lab": lambda: _up_and_down(bench)}
+    actions = {"lab": lambda: _up_and_down(bench.subject)}
     for peer, _ in peers:
         if not missing[peer.name]:
             actions[peer.name] = peer.create
+    if LabOnKind.name in actions:
+        _warm_on_kind(bench)
     bench.progress(f"in turns, {bench.rounds} times: lab up, {', '.join(list(actions)[1:]) or 'no peer'}")
     taken = take_turns(actions, rounds=bench.rounds)
     return [
@@ -139,6 +149,53 @@ def _up(bench: Bench) -> list[Row]:
         )
         for peer, target in peers
     ]
+
+
+def _up_kind(bench: Bench) -> list[Row]:
+    what = "lab up --backend kind, images present, to the first enforced verdict"
+    if missing := bench.kind.missing():
+        return [Row(measurement="up-kind", what=what, missing=missing, target=_UP_KIND_BESIDE_BARE)]
+    _warm_on_kind(bench)
+    peers = (bench.kind_unready, bench.kind)
+    bench.progress(f"in turns, {bench.rounds} times: lab up --backend kind, {', '.join(peer.name for peer in peers)}")
+    actions = {"lab": LabOnKind(bench).create} | {peer.name: peer.create for peer in peers}
+    taken = take_turns(actions, rounds=bench.rounds)
+    return [
+        Row(
+            measurement="up-kind",
+            what=what,
+            figures=taken["lab"],
+            peer=Peer(name=peer.name, figures=taken[peer.name]),
+            target=_UP_KIND_BESIDE_BARE,
+        )
+        for peer in peers
+    ]
+
+
+class LabOnKind:
+    """The lab on kind as a peer of the other backend: the same verdict, by real containers.
+
+    Args:
+        bench: what there is to measure with.
+    """
+
+    name = "lab up --backend kind, to its own first enforced verdict"
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def missing(self) -> str:
+        """What kind lacks here."""
+        return self._bench.kind.missing()
+
+    def create(self) -> float:
+        """Bring the lab up and remove it."""
+        return _up_and_down(self._bench.on_kind)
+
+
+def _warm_on_kind(bench: Bench) -> None:
+    with _lab(bench, bench.on_kind, DEFAULT_STATE):
+        pass  # the images that it runs are made from here on, which is not measured
 
 
 def _start(bench: Bench) -> list[Row]:
@@ -161,11 +218,16 @@ def _check(bench: Bench) -> list[Row]:
 
 
 def _edit(bench: Bench) -> list[Row]:
-    bench.progress(f"editing the API server's manifest {bench.rounds} times")
-    figures = Series(unit=SECONDS, values=tuple(bench.subject.edit() for _ in range(bench.rounds)))
-    peer = Peer(name="the same on a kind node", missing=bench.kind.missing() or "a lab on kind is not measured yet")
+    missing = bench.kind.missing()
+    actions = {"lab": bench.subject.edit}
+    with nullcontext() if missing else _lab(bench, bench.on_kind, DEFAULT_STATE):
+        if not missing:
+            actions["kind"] = bench.on_kind.edit
+        bench.progress(f"editing the API server's manifest {bench.rounds} times; in turns: {', '.join(actions)}")
+        taken = take_turns(actions, rounds=bench.rounds)
+    peer = Peer(name="the same in a lab on kind", figures=taken.get("kind"), missing=missing)
     what = "API server manifest edited, until it answers so"
-    return [Row(measurement="edit", what=what, figures=figures, peer=peer, target=_EDIT)]
+    return [Row(measurement="edit", what=what, figures=taken["lab"], peer=peer, target=_EDIT)]
 
 
 def _reset(bench: Bench) -> list[Row]:
@@ -229,11 +291,11 @@ def _size(sample: MemorySample) -> float:
     return float(sample.alone if sample.shared_with else sample.total)
 
 
-def _up_and_down(bench: Bench) -> float:
+def _up_and_down(subject: Subject) -> float:
     try:
-        return bench.subject.up(DEFAULT_STATE)
+        return subject.up(DEFAULT_STATE)
     finally:
-        bench.subject.down()
+        subject.down()
 
 
 def _start_and_down(bench: Bench) -> float:
@@ -244,11 +306,12 @@ def _start_and_down(bench: Bench) -> float:
 
 
 @contextmanager
-def _lab(bench: Bench, state: StartState) -> Iterator[None]:
+def _lab(bench: Bench, subject: Subject, state: StartState) -> Iterator[None]:
     """A lab in a start state for as long as the block lasts."""
-    bench.progress(f"a lab in state {state.key} comes up, not measured")
+    where = " on kind" if subject is bench.on_kind else ""
+    bench.progress(f"a lab{where} in state {state.key} comes up, not measured")
     try:
-        bench.subject.up(state)
+        subject.up(state)
         yield
     finally:
-        bench.subject.down()
+        subject.down()

@@ -27,8 +27,8 @@ def render(report: BenchReport, *, width: int | None) -> list[str]:
     lines = [*table(_HEADINGS, [_cells(row) for row in report.rows], width=width), ""]
     lines += _peers(report)
     for row in report.rows:
-        if row.parts:
-            lines += ["", f"{row.what}:", *_parts(row)]
+        if row.parts and row.figures is not None:
+            lines += ["", f"{row.what}:", *_parts(row.parts, row.figures.unit)]
         lines += [f"note: {row.what}: {note}" for note in row.notes]
     return [*lines, "", *_machine(report)]
 
@@ -39,16 +39,19 @@ def amount(value: float, unit: str) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    figures = row.figures
     return (
         row.what,
-        amount(figures.median, figures.unit),
-        f"{amount(figures.minimum, figures.unit)} - {amount(figures.maximum, figures.unit)}",
+        "not measured" if row.figures is None else amount(row.figures.median, row.figures.unit),
+        "-" if row.figures is None else _range(row.figures),
         _peer_cell(row.peer),
         _ratio(row),
-        _target(row.target, figures),
+        _target(row.target, row.figures),
         _verdict(row),
     )
+
+
+def _range(figures: Series) -> str:
+    return f"{amount(figures.minimum, figures.unit)} - {amount(figures.maximum, figures.unit)}"
 
 
 def _peer_cell(peer: Peer | None) -> str:
@@ -63,10 +66,10 @@ def _ratio(row: Row) -> str:
     return f"{row.ratio:.2f} ({min(row.ratios):.2f} - {max(row.ratios):.2f})"
 
 
-def _target(target: Target, figures: Series) -> str:
+def _target(target: Target, figures: Series | None) -> str:
     if target.ratio is not None:
         return f"ratio <= {target.ratio:.3g}"
-    return "-" if target.value is None else f"<= {amount(target.value, figures.unit)}"
+    return "-" if target.value is None or figures is None else f"<= {amount(target.value, figures.unit)}"
 
 
 def _verdict(row: Row) -> str:
@@ -78,6 +81,9 @@ def _peers(report: BenchReport) -> list[str]:
     """What each comparison was made with, or why with nothing."""
     lines = []
     for row in report.rows:
+        if row.figures is None:
+            lines.append(f"{row.what}: not measured here: {row.missing}")
+            continue
         if row.peer is None:
             continue
         why = f"not measured here: {row.peer.missing}" if row.peer.figures is None else "in the same rounds"
@@ -85,8 +91,8 @@ def _peers(report: BenchReport) -> list[str]:
     return lines
 
 
-def _parts(row: Row) -> list[str]:
-    return [f"  {line}" for line in facts({name: amount(value, row.figures.unit) for name, value in row.parts})]
+def _parts(parts: tuple[tuple[str, float], ...], unit: str) -> list[str]:
+    return [f"  {line}" for line in facts({name: amount(value, unit) for name, value in parts})]
 
 
 def _machine(report: BenchReport) -> list[str]:

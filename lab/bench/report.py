@@ -49,7 +49,8 @@ class Row:
     Attributes:
         measurement: the measurement that it belongs to, such as ``up``.
         what: what the lab did.
-        figures: what that took.
+        figures: what that took; None when it could not be measured here.
+        missing: why it was not; empty when it was.
         peer: what it is compared with; None where there is nothing like it.
         target: what it should be.
         parts: what a figure is made of, such as the memory of each process: name to value, in the row's unit.
@@ -58,7 +59,8 @@ class Row:
 
     measurement: str
     what: str
-    figures: Series
+    figures: Series | None = None
+    missing: str = ""
     peer: Peer | None = None
     target: Target
     parts: tuple[tuple[str, float], ...] = ()
@@ -66,8 +68,8 @@ class Row:
 
     @property
     def ratios(self) -> tuple[float, ...]:
-        """The lab's figures over the peer's, round by round; empty where no peer was measured."""
-        if self.peer is None or self.peer.figures is None:
+        """The lab's figures over the peer's, round by round; empty where one of them was not measured."""
+        if self.figures is None or self.peer is None or self.peer.figures is None:
             return ()
         return self.figures.ratios(self.peer.figures)
 
@@ -78,10 +80,12 @@ class Row:
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None when that needs a peer which was not measured."""
+        """Whether the target is met; None when that needs something that was not measured."""
         if self.target.ratio is not None:
             return None if self.ratio is None else self.ratio <= self.target.ratio
-        return None if self.target.value is None else self.figures.median <= self.target.value
+        if self.target.value is None or self.figures is None:
+            return None
+        return self.figures.median <= self.target.value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +135,9 @@ def _row(row: Row) -> dict[str, Any]:
     return {
         "measurement": row.measurement,
         "what": row.what,
-        "unit": row.figures.unit,
-        "figures": _series(row.figures),
+        "unit": None if row.figures is None else row.figures.unit,
+        "figures": None if row.figures is None else _series(row.figures),
+        "missing": row.missing,
         "peer": peer,
         "ratios": list(row.ratios),
         "ratio": row.ratio,

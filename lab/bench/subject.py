@@ -101,7 +101,8 @@ class LabSubject:
 
     def up(self, state: StartState) -> float:
         """``lab up``."""
-        return self._lab("up", "--name", self._cluster.name, "--state", state.key)
+        where = ("--backend", self._cluster.backend, "--name", self._cluster.name)
+        return self._lab("up", *where, "--state", state.key)
 
     def down(self) -> None:
         """Remove the lab and what is remembered of its practice, whatever comes in between."""

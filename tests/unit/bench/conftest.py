@@ -22,12 +22,13 @@ class FakeSubject:
 
     calls: list[str]
     takes: dict[str, deque[float]] = field(default_factory=dict)
+    where: str = ""
     sample: MemorySample = field(
         default_factory=lambda: MemorySample(processes=(("etcd", 50_000_000),), shared_with=0, alone=50_000_000)
     )
 
     def _step(self, name: str) -> float:
-        self.calls.append(name)
+        self.calls.append(f"{name}{self.where}")
         figures = self.takes.get(name)
         return figures.popleft() if figures else 1.0
 
@@ -89,18 +90,22 @@ class Lab:
 
     bench: Bench
     subject: FakeSubject
+    on_kind: FakeSubject
     kwokctl: FakePeer
     kind: FakePeer
+    kind_unready: FakePeer
     calls: list[str]
 
 
 @pytest.fixture
 def lab() -> Lab:
     calls: list[str] = []
-    subject = FakeSubject(calls)
-    kwokctl, kind = FakePeer(calls, "kwokctl"), FakePeer(calls, "kind", why_missing="no Docker")
+    subject, on_kind = FakeSubject(calls), FakeSubject(calls, where=" on kind")
+    kwokctl = FakePeer(calls, "kwokctl")
+    kind = FakePeer(calls, "kind --wait", why_missing="no Docker")
+    kind_unready = FakePeer(calls, "kind", why_missing="no Docker")
     bench = Bench(
-        subject=subject, kwokctl=kwokctl, kind=kind, rounds=2, progress=lambda _: None,
-        settle=lambda: calls.append("settle"),
+        subject=subject, on_kind=on_kind, kwokctl=kwokctl, kind=kind, kind_unready=kind_unready, rounds=2,
+        progress=lambda _: None, settle=lambda: calls.append("settle"),
     )  # fmt: skip
-    return Lab(bench, subject, kwokctl, kind, calls)
+    return Lab(bench, subject, on_kind, kwokctl, kind, kind_unready, calls)

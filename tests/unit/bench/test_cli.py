@@ -33,7 +33,7 @@ def test_everything_is_measured_three_times_unless_told_otherwise(asked: list[tu
     CliRunner().invoke(cli.bench_command, [], catch_exceptions=False)
     CliRunner().invoke(cli.bench_command, ["reset", "up", "-n", "7"], catch_exceptions=False)
 
-    everything = ["help", "up", "start", "check", "edit", "reset", "memory"]
+    everything = ["help", "up", "up-kind", "start", "check", "edit", "reset", "memory"]
     assert asked == [(everything, 3), (["reset", "up"], 7)]
 
 

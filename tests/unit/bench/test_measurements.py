@@ -10,34 +10,65 @@ from lab.bench.memory import MemorySample
 from lab.errors import LabError
 
 if TYPE_CHECKING:
+    from lab.bench.report import Row
     from tests.unit.bench.conftest import Lab
 
 UP = "up enforced+bouncer"
+UP_ON_KIND, DOWN_ON_KIND = f"{UP} on kind", "down on kind"
 UP_WITH_GATEKEEPER = "up enforced+bouncer+gatekeeper"
+
+
+def values(row: Row) -> tuple[float, ...]:
+    assert row.figures is not None
+    return row.figures.values
 
 
 def test_the_lab_and_its_peer_take_turns_after_a_start_that_is_not_measured(lab: Lab) -> None:
     lab.subject.takes[UP] = deque([9.0, 3.0, 5.0])
 
-    beside_kwokctl, beside_kind = measure(lab.bench, [Measurement.UP])
+    beside_kwokctl, beside_kind, beside_a_lab_on_kind = measure(lab.bench, [Measurement.UP])
 
     assert lab.calls == [UP, "down", UP, "down", "kwokctl", UP, "down", "kwokctl"]
-    assert beside_kwokctl.figures.values == (3.0, 5.0)
+    assert values(beside_kwokctl) == (3.0, 5.0)
     assert beside_kwokctl.ratios == (1.5, 2.5)
     assert beside_kwokctl.met is False
     assert beside_kind.peer is not None
     assert (beside_kind.peer.figures, beside_kind.peer.missing) == (None, "no Docker")
-    assert beside_kind.met is None
+    assert (beside_kind.met, beside_a_lab_on_kind.met) == (None, None)
 
 
-def test_kind_takes_its_turn_where_docker_runs(lab: Lab) -> None:
+def test_kind_takes_its_turn_where_docker_runs_bare_and_as_far_as_the_lab_goes(lab: Lab) -> None:
     lab.kind.why_missing = ""
+    lab.on_kind.takes[UP] = deque([30.0, 8.0, 16.0])
 
-    _, beside_kind = measure(lab.bench, [Measurement.UP])
+    _, beside_kind, beside_a_lab_on_kind = measure(lab.bench, [Measurement.UP])
 
-    assert lab.calls[2:] == [UP, "down", "kwokctl", "kind"] * 2
+    assert lab.calls[2:4] == [UP_ON_KIND, DOWN_ON_KIND]
+    assert lab.calls[4:] == [UP, "down", "kwokctl", "kind --wait", UP_ON_KIND, DOWN_ON_KIND] * 2
     assert beside_kind.ratio == 0.5
     assert beside_kind.met is False  # the target is an eighth
+    assert beside_a_lab_on_kind.ratios == (1 / 8, 1 / 16)
+    assert beside_a_lab_on_kind.met is True
+
+
+def test_a_lab_on_kind_takes_turns_with_kind_alone(lab: Lab) -> None:
+    lab.kind.why_missing = ""
+    lab.on_kind.takes[UP] = deque([30.0, 2.2, 2.0])
+
+    beside_bare, beside_ready = measure(lab.bench, [Measurement.UP_KIND])
+
+    turn = [UP_ON_KIND, DOWN_ON_KIND]
+    assert lab.calls == [*turn, *[*turn, "kind", "kind --wait"] * 2]
+    assert beside_bare.ratios == beside_ready.ratios == (1.1, 1.0)
+    assert beside_bare.met is True
+    assert [row.peer.name for row in (beside_bare, beside_ready) if row.peer] == ["kind", "kind --wait"]
+
+
+def test_a_lab_on_kind_is_left_out_with_the_reason_where_there_is_no_docker(lab: Lab) -> None:
+    (row,) = measure(lab.bench, [Measurement.UP_KIND])
+
+    assert lab.calls == []
+    assert (row.figures, row.missing, row.ratio, row.met) == (None, "no Docker", None, None)
 
 
 def test_nothing_stands_in_for_a_peer_that_is_not_there(lab: Lab) -> None:
@@ -45,7 +76,7 @@ def test_nothing_stands_in_for_a_peer_that_is_not_there(lab: Lab) -> None:
 
     rows = measure(lab.bench, [Measurement.UP])
 
-    assert [(row.ratio, row.met) for row in rows] == [(None, None), (None, None)]
+    assert [(row.ratio, row.met) for row in rows] == [(None, None)] * 3
 
 
 def test_edit_reset_and_memory_share_a_lab_for_each_state(lab: Lab) -> None:
@@ -64,6 +95,16 @@ def test_an_edit_alone_needs_no_gatekeeper(lab: Lab) -> None:
     assert lab.calls == [UP, "edit", "edit", "down"]
     assert row.peer is not None
     assert row.peer.missing == "no Docker"
+    assert row.met is True
+
+
+def test_an_edit_takes_turns_with_one_on_kind(lab: Lab) -> None:
+    lab.kind.why_missing = ""
+
+    (row,) = measure(lab.bench, [Measurement.EDIT])
+
+    assert lab.calls == [UP, UP_ON_KIND, *["edit", "edit on kind"] * 2, DOWN_ON_KIND, "down"]
+    assert row.ratios == (1.0, 1.0)
     assert row.met is True
 
 
@@ -97,7 +138,7 @@ def test_memory_that_others_are_charged_with_is_counted_and_told(lab: Lab) -> No
 
     row, with_gatekeeper = measure(lab.bench, [Measurement.MEMORY])
 
-    assert row.figures.values == (710e6, 710e6)
+    assert values(row) == (710e6, 710e6)
     assert row.met is False
     assert with_gatekeeper.met is True
     assert row.notes == (
@@ -141,7 +182,7 @@ def test_help_is_called_once_before_it_is_measured(lab: Lab) -> None:
     (row,) = measure(lab.bench, [Measurement.HELP])
 
     assert lab.calls == ["help", *["help", "interpreter"] * 2]
-    assert len(row.figures.values) == 2
+    assert len(values(row)) == 2
 
 
 def test_each_start_is_that_of_a_lab_which_is_not_there_and_the_first_one_does_not_count(lab: Lab) -> None:
@@ -150,7 +191,7 @@ def test_each_start_is_that_of_a_lab_which_is_not_there_and_the_first_one_does_n
     (row,) = measure(lab.bench, [Measurement.START])
 
     assert lab.calls == [f"start {PRACTISED}", "down"] * 3
-    assert row.figures.values == (4.0, 6.0)
+    assert values(row) == (4.0, 6.0)
     assert row.met is True
 
 
@@ -160,7 +201,7 @@ def test_a_check_is_that_of_work_which_is_done(lab: Lab) -> None:
     (row,) = measure(lab.bench, [Measurement.CHECK])
 
     assert lab.calls == [f"start {PRACTISED}", f"solve {PRACTISED}", "check", "check", "down"]
-    assert row.figures.values == (3.0, 2.0)
+    assert values(row) == (3.0, 2.0)
     assert row.met is False
 
 
@@ -168,5 +209,5 @@ def test_rows_come_in_the_order_of_the_measurements(lab: Lab) -> None:
     rows = measure(lab.bench, reversed(Measurement))
 
     assert [row.measurement for row in rows] == [
-        "help", "up", "up", "start", "check", "edit", "reset", "reset", "memory", "memory",
+        "help", "up", "up", "up", "up-kind", "start", "check", "edit", "reset", "reset", "memory", "memory",
     ]  # fmt: skip

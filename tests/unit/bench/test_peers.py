@@ -120,6 +120,17 @@ def test_kind_uses_an_image_that_is_there_and_is_deleted(
     assert "networking" not in Path(config).read_text()
 
 
+def test_kind_is_not_told_to_wait_when_only_its_own_work_is_measured(
+    commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "_answers", answering(image="sha256:1"))
+    kind = Kind("bench-1", tmp_path, KIND, wait=None)
+
+    assert kind.create() == 9.0
+    assert "--wait" not in commands.ran[0]
+    assert kind.name == "kind create cluster, node image present"
+
+
 def test_the_lab_s_own_node_image_brings_its_own_network(
     commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,18 @@ def test_a_target_is_met_missed_or_open(measured: Row, *, met: bool | None) -> N
     assert measured.met is met
 
 
+def test_what_was_not_measured_has_its_reason_in_place_of_figures() -> None:
+    skipped = Row(measurement="up-kind", what="lab up on kind", missing="no Docker", target=Target(ratio=1.2))
+
+    lines = render(report(skipped, row(1.0, target=Target(value=2.0))), width=None)
+    document = report(skipped).as_json()["rows"][0]
+
+    assert "not measured" in lines[1]
+    assert "open" in lines[1]
+    assert "lab up on kind: not measured here: no Docker" in lines
+    assert (document["figures"], document["missing"], document["met"]) == (None, "no Docker", None)
+
+
 def test_turns_are_taken_in_the_same_order_each_round() -> None:
     calls: list[str] = []
 
