@@ -130,7 +130,8 @@ def _scenario(name: str, left: Side, right: Side) -> ScenarioParity:
 def _left_out(side: str, scenario: Mapping[str, Any]) -> Iterator[str]:
     for phase in scenario["phases"]:
         if phase["outcome"] in _NOT_RUN:
-            yield f"{side}: {phase['name']} {_NOT_RUN[phase['outcome']]}: {phase['problem']}"
+            first_line = phase["problem"].partition("\n")[0]
+            yield f"{side}: {phase['name']} {_NOT_RUN[phase['outcome']]}: {first_line}"
 
 
 def _comparable(scenario: Mapping[str, Any], other: Mapping[str, Any]) -> Replayed:
@@ -138,8 +139,7 @@ def _comparable(scenario: Mapping[str, Any], other: Mapping[str, Any]) -> Replay
 
     Of a phase that could not run on either side, what was found before that counts all the same.
     """
-    halves = {phase["name"]: phase for phase in other["phases"] if phase["outcome"] in _NOT_RUN}
-    halves |= {phase["name"]: phase for phase in scenario["phases"] if phase["outcome"] in _NOT_RUN}
+    halves = {phase["name"] for side in (scenario, other) for phase in side["phases"] if phase["outcome"] in _NOT_RUN}
     theirs = {phase["name"]: _found(phase) for phase in other["phases"]}
     phases = []
     for phase in scenario["phases"]:

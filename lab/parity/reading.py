@@ -50,8 +50,8 @@ def _facts(check: Mapping[str, Any]) -> dict[str, Any]:
         facts["feedback"] = check["feedback"]["id"]
     probe = check["probe"]
     if probe is None:
-        facts["mismatches"] = {mismatch["what"]: mismatch["actual"] for mismatch in check["mismatches"]}
-        return facts
+        # Not how it was: a Pod that does not run is seen in whatever state it is in at that moment.
+        return facts | {"mismatches": [mismatch["what"] for mismatch in check["mismatches"]]}
     return {**facts, "request": probe["request"], "expected": probe["expected"], **_verdict(probe)}
 
 
@@ -68,5 +68,5 @@ def _verdict(probe: Mapping[str, Any]) -> dict[str, Any]:
         "reason": observed["reason"],
         "httpStatus": observed["httpStatus"],
         **{fact: ", ".join(observed[fact] or ()) for fact in lists},
-        "stored": probe["stored"],
+        "stored": probe.get("stored"),  # reports of before it was kept have none
     }

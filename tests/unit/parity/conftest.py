@@ -76,7 +76,7 @@ def check(*, resolver: str, uid: str, namespace: str, digest: str) -> tuple[Chec
             verb="resource",
             outcome=Outcome.FAIL,
             points=1,
-            mismatches=(Mismatch(what="image", expected="matching @sha256:", actual=f"nginx@sha256:{digest}"),),
+            mismatches=(Mismatch(what=f"image nginx@sha256:{digest}", expected="another", actual="at that moment"),),
             feedback=Feedback(id="other-digest", text="Another digest."),
         ),
     )

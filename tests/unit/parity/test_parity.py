@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -56,7 +58,7 @@ def test_what_must_differ_is_explained_by_named_rules(embedded: MakeReport, kind
     }
     assert rules == {
         "solution: closed message": ("resolver-address",),
-        "solution: digest mismatches.image": ("image-digest",),
+        "solution: digest mismatches[0]": ("image-digest",),
         "solution: open stored.metadata.namespace": ("generated-name",),
         "solution: open stored.metadata.uid": ("uid",),
         "solution: open stored.metadata.resourceVersion": ("resource-version",),
@@ -104,6 +106,10 @@ def nothing_stored(checks: list[dict[str, Any]]) -> None:
     checks[1]["probe"]["stored"] = None
 
 
+def another_mismatch(checks: list[dict[str, Any]]) -> None:
+    checks[2]["mismatches"].append({"what": "replicas", "expected": "1", "actual": "2"})
+
+
 def other_feedback(checks: list[dict[str, Any]]) -> None:
     checks[2]["feedback"]["id"] = "no-digest"
 
@@ -123,6 +129,7 @@ def other_outcome(checks: list[dict[str, Any]]) -> None:
         (more_arguments, "solution: open stored.spec.containers[0].args[2]"),
         (another_field, "solution: open stored.spec.nodeName"),
         (nothing_stored, "solution: open stored.spec.containers[0].image"),
+        (another_mismatch, "solution: digest mismatches[1]"),
         (other_feedback, "solution: digest feedback"),
         (other_outcome, "solution: digest outcome"),
     ],
@@ -135,6 +142,12 @@ def test_what_differs_in_a_verdict_is_found_beside_what_is_explained(
     parity = parity_of(embedded(), right)
     assert parity.exit_code == 1
     assert found in unexplained(parity)
+
+
+def test_the_state_of_a_moment_is_no_difference(embedded: MakeReport) -> None:
+    right = embedded()
+    checks_in(right)[2]["mismatches"][0]["actual"] = "at another moment"
+    assert parity_of(embedded(), right).exit_code == 0
 
 
 def test_a_probe_that_could_not_be_sent_is_a_difference(embedded: MakeReport) -> None:
@@ -300,3 +313,9 @@ def test_a_rule_explains_what_it_is_about_and_nothing_else(
 def test_every_rule_has_a_name_of_its_own_and_a_reason() -> None:
     assert len({rule.name for rule in RULES}) == len(RULES)
     assert all(rule.reason for rule in RULES)
+
+
+def test_the_page_names_every_rule() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "parity.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \|", page, flags=re.MULTILINE)
+    assert rows == [rule.name for rule in RULES]
