@@ -17,6 +17,9 @@ SEED ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
 DEMO ?= gatekeeper-trusted-images imagepolicy-enable imagepolicy-fail-closed pin-deployment-digest
 # Whose verdicts are recorded for the walkthroughs; `make walkthroughs WALK=cache-ttl` keeps those of the others.
 WALK ?= --all
+# Two reports to compare; each is what `make verdicts` has left, on its own backend.
+ONE ?= reports/embedded/night/verdicts.json
+OTHER ?= reports/kind/night/verdicts.json
 # What `make verdicts` replays, on which backend, and with the Kubernetes that is pinned or the minor version before.
 REPLAY ?= --all
 BACKEND ?= embedded
@@ -46,7 +49,7 @@ ifneq ($(shell cat $(installed) 2>/dev/null),$(CURDIR))
 endif
 
 .PHONY: help demo test lint setup programs picture walkthroughs clean kind-machine kind test-kind test-kind-here
-.PHONY: lint-workflows user-namespaces verdicts verdicts-summary tests-summary night-matrix
+.PHONY: lint-workflows user-namespaces verdicts verdicts-summary tests-summary night-matrix parity
 
 help:
 	@echo "make demo     watch a real API server admit and reject Pods, in four scenarios"
@@ -57,6 +60,7 @@ help:
 	@echo "make walkthroughs  write docs/walkthroughs and docs/scenarios.md anew, from a real run"
 	@echo "make verdicts  replay every scenario and keep what it got; KUBERNETES=before takes the minor version before"
 	@echo "make verdicts-summary  the table of it, and what changed since the run before"
+	@echo "make parity   compare what two backends got, verdict by verdict: ONE=FILE OTHER=FILE"
 	@echo "make lint-workflows  check .github/workflows with actionlint"
 	@echo "make kind     a lab on kind from nothing, Docker and images included (root, Debian); make test-kind tests it"
 	@echo "make clean    remove what make has made here; the cache of programs stays"
@@ -134,6 +138,9 @@ verdicts: $(installed)
 
 verdicts-summary: $(installed)
 	@$(python) -m ci night reports/night --since reports/last-night --issue reports/changes.md
+
+parity: $(installed)
+	@$(python) -m lab parity --from $(ONE) $(OTHER) --json reports/parity.json
 
 tests-summary: $(installed)
 	@$(python) -m ci tests reports/junit.xml
