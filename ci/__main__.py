@@ -75,7 +75,7 @@ def _tests(arguments: argparse.Namespace) -> int:
 
 
 def _matrix(_arguments: argparse.Namespace) -> int:
-    entries = matrix.entries(LabPaths.from_environment())
+    entries = matrix.entries()
     sys.stdout.write(f"matrix={json.dumps({'include': entries})}\n")
     return EXIT_OK
 
