@@ -73,12 +73,14 @@ def layer(packages: Sequence[str], *, cache: Path, progress: Callable[[str], Non
 def tree(packages: Sequence[str], *, cache: Path, progress: Callable[[str], None]) -> Path:
     """The same as `layer`, as a directory: for what is mounted rather than made an image of.
 
+    A tree that is there is taken as it is, because every new lab asks for one, and apt takes seconds to tell versions.
+
     Raises:
         LabError: as for `layer`.
     """
-    archive = layer(packages, cache=cache, progress=progress)
-    kept = cache / f"tree-{hashlib.sha256(archive).hexdigest()[:16]}"
+    kept = cache / f"tree-{hashlib.sha256(' '.join(packages).encode()).hexdigest()[:16]}"
     if not kept.is_dir():
+        archive = layer(packages, cache=cache, progress=progress)
         with tempfile.TemporaryDirectory(prefix=".tree-", dir=cache) as scratch:
             with tarfile.open(fileobj=io.BytesIO(archive)) as opened:
                 opened.extractall(Path(scratch, "tree"), filter="tar")
