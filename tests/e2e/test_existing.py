@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from lab.cluster.backends import list_labs, open_cluster
+from lab.cluster.existing.overlay import OWNER_LABEL
 from lab.cluster.protocol import Addon, Guest, ImagePolicy, Needs, StartState
 from lab.paths import LabPaths
 from lab.scenario.load import load
@@ -78,7 +79,7 @@ KINDS = (
 )
 
 
-def _everything(node: Node) -> dict[tuple[str, str, str], tuple[str, str]]:
+def everything(node: Node) -> dict[tuple[str, str, str], tuple[str, str]]:
     """Every object with its uid and resourceVersion, which change with it; not what the node says of its own Pods."""
     found: dict[tuple[str, str, str], tuple[str, str]] = {}
     for thing in node.get(KINDS, "-A")["items"]:
@@ -96,10 +97,10 @@ def theirs(node: Node, eventually: Eventually, tmp_path: Path) -> Path:
     node.kubectl("apply", "-f", "-", stdin=THEIRS)
     node.kubectl("rollout", "status", "deployment/web", "-n", "shop", "--timeout=60s")
     node.kubectl("rollout", "status", "deployment/coredns", "-n", "kube-system", "--timeout=60s")
-    seen = [_everything(node)]
+    seen = [everything(node)]
 
     def at_rest() -> bool:
-        seen.append(_everything(node))
+        seen.append(everything(node))
         return seen[-1] == seen[-2]
 
     eventually(at_rest)
@@ -124,16 +125,16 @@ def guest(theirs: Path, paths: LabPaths) -> Iterator[Cluster]:
 
 @pytest.mark.lab_changes
 def test_a_scenario_passes_among_the_workloads_of_others_and_leaves_nothing(guest: Cluster, node: Node) -> None:
-    before = _everything(node)
+    before = everything(node)
     scenario = load(SCENARIO)
     guest.up(scenario.document.start.state, progress=lambda _: None)
     result = run_scenario(scenario, guest, to_run=plan_for(scenario, guest, mistakes=False), fresh=True)
     assert result.outcome is Outcome.PASS, [phase.problem for phase in result.phases]
-    during = _everything(node)
+    during = everything(node)
     assert {key for key in during if key not in before}, "the scenario was replayed somewhere else"
     assert {key: during[key] for key in before} == before
     guest.down()
-    assert _everything(node) == before
+    assert everything(node) == before
 
 
 @pytest.mark.lab_changes
@@ -180,10 +181,39 @@ def test_gatekeeper_of_somebody_else_is_a_reason_to_skip(guest: Cluster, node: N
 
 
 @pytest.mark.lab_changes
+def test_pytest_workers_share_one_cluster_at_the_same_time(
+    theirs: Path, paths: LabPaths, node: Node, tmp_path: Path
+) -> None:
+    pytest.importorskip("xdist")
+    before = everything(node)
+    (tmp_path / "cache").symlink_to(paths.cache)
+    arguments = ["-n", "2", "--lab-backend", "existing", "--lab-kubeconfig", str(theirs), "-p", "no:cacheprovider"]
+    chosen = "solution and (cel-trusted-registry or audit-image-tags or allowed-repos or deployment-not-pod)"
+    at_once = set()
+    with subprocess.Popen(
+        [sys.executable, "-m", "pytest", "tests/e2e/test_scenarios.py", "-k", chosen, *arguments],
+        cwd=ROOT,
+        env=os.environ | {"LAB_HOME": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as session:
+        while session.poll() is None:
+            labels = [one["metadata"].get("labels", {}) for one in node.get("namespaces")["items"]]
+            at_once.add(len({label[OWNER_LABEL] for label in labels if OWNER_LABEL in label}))
+        output, _ = session.communicate()
+    assert session.returncode == 0, output
+    assert "4 passed" in output
+    assert max(at_once) == 2, "each worker has names of its own, and none waits for the other to end"
+    assert list_labs(paths) == ()
+    assert everything(node) == before
+
+
+@pytest.mark.lab_changes
 def test_a_killed_run_is_cleaned_up_by_lab_down(
     theirs: Path, paths: LabPaths, node: Node, eventually: Eventually, tmp_path: Path
 ) -> None:
-    before = _everything(node)
+    before = everything(node)
     environment = os.environ | {"LAB_HOME": str(tmp_path)}
     (tmp_path / "cache").symlink_to(paths.cache)
     arguments = ["run", SCENARIO.name, "--backend", "existing", "--kubeconfig", str(theirs)]
@@ -191,7 +221,7 @@ def test_a_killed_run_is_cleaned_up_by_lab_down(
         [sys.executable, "-m", "lab", *arguments], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
     ) as run:
         try:
-            eventually(lambda: any(name.startswith("lab-") for _, _, name in _everything(node)), within_s=60.0)
+            eventually(lambda: any(name.startswith("lab-") for _, _, name in everything(node)), within_s=60.0)
         finally:
             run.send_signal(signal.SIGKILL)
     (left,) = list_labs(paths)
@@ -205,4 +235,4 @@ def test_a_killed_run_is_cleaned_up_by_lab_down(
     )
     assert (down.returncode, down.stdout) == (0, f"{left} is gone\n"), down.stderr
     assert list_labs(paths) == ()
-    assert _everything(node) == before
+    assert everything(node) == before
