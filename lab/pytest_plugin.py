@@ -62,6 +62,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--lab-kubeconfig", type=Path, metavar="FILE", help="with --lab-backend existing: the cluster to be a guest in"
     )
+    group.addoption("--lab-image-registry", metavar="REF", help="registry that this cluster gets the lab's images from")
     group.addoption("--lab-context", metavar="NAME", help="context of that kubeconfig (default: its current one)")
     group.addoption(
         "--lab-name", metavar="NAME", help="name of the lab; one that runs already is used and left running"
@@ -306,6 +307,7 @@ def _settings(config: pytest.Config, ledger: Path | None) -> Settings:
         bin_dir=config.getoption("--lab-bin-dir"),
         kubeconfig=config.getoption("--lab-kubeconfig"),
         context=config.getoption("--lab-context"),
+        image_registry=config.getoption("--lab-image-registry"),
         keep=config.getoption("--lab-keep"),
         ledger=ledger,
     )

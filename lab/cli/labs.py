@@ -64,6 +64,11 @@ kubeconfig_option = click.option(
 context_option = click.option(
     "--context", metavar="NAME", help="Context of that kubeconfig.  [default: its current one]"
 )
+image_registry_option = click.option(
+    "--image-registry",
+    metavar="REF",
+    help="With --backend existing: HOST[:PORT][/PATH] to push the lab's images to, where the cluster finds them.",
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -80,6 +85,7 @@ def find_lab(
     config: Path | None = None,
     kubeconfig: Path | None = None,
     context: str | None = None,
+    image_registry: str | None = None,
 ) -> Cluster:
     """The lab that the options name, whether it runs or not.
 
@@ -94,6 +100,7 @@ def find_lab(
         definition=config,
         kubeconfig=kubeconfig,
         context=context,
+        image_registry=image_registry,
     )
 
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lab.cli.labs import bin_dir_option, context_option, kubeconfig_option
+from lab.cli.labs import bin_dir_option, context_option, image_registry_option, kubeconfig_option
 from lab.cli.replay import chosen_from, replay_in
 from lab.cli.scenarios import load_scenarios, scenarios_option
-from lab.cli.workers import own_labs, prepare_files
+from lab.cli.workers import labs_for, prepare_files
 from lab.cluster.backends import BACKENDS, EXISTING
 from lab.errors import EXIT_OK, InputError
 from lab.paths import LabPaths
@@ -46,6 +46,7 @@ _TWO = 2
 )
 @kubeconfig_option
 @context_option
+@image_registry_option
 @click.option("--all", "every", is_flag=True, help="All scenarios.")
 @click.option("--no-mistakes", is_flag=True, help="Replay start and solution only, which is a good deal shorter.")
 @click.option(
@@ -72,6 +73,7 @@ def parity_command(
     reports: tuple[Path, Path] | None,
     kubeconfig: Path | None,
     context: str | None,
+    image_registry: str | None,
     every: bool,
     no_mistakes: bool,
     workers: int | None,
@@ -103,14 +105,16 @@ def parity_command(
 
         def labs_on(backend: str, tasks: int) -> tuple[Cluster, ...]:
             is_guest = backend == EXISTING
-            return own_labs(
+            return labs_for(
                 click_context,
+                name=None,
                 backend=backend,
                 bin_dir=bin_dir,
                 workers=workers,
                 tasks=tasks,
                 kubeconfig=kubeconfig if is_guest else None,
                 kubeconfig_context=context if is_guest else None,
+                image_registry=image_registry if is_guest else None,
             )
 
         parity = _of_replays(pair, scenarios, labs_on, mistakes=not no_mistakes)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from lab.cli.labs import bin_dir_option, context_option, kubeconfig_option, lab_options
+from lab.cli.labs import bin_dir_option, context_option, image_registry_option, kubeconfig_option, lab_options
 from lab.cli.practice import end_attempt
 from lab.cli.scenarios import load_scenarios, scenarios_option
 from lab.cli.workers import is_named, labs_for, prepare_files
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @lab_options
 @kubeconfig_option
 @context_option
+@image_registry_option
 @click.option("--all", "every", is_flag=True, help="All scenarios.")
 @click.option("--no-mistakes", is_flag=True, help="Replay start and solution only, which is a good deal shorter.")
 @click.option(
@@ -75,6 +76,7 @@ def run_command(
     backend: str | None,
     kubeconfig: Path | None,
     context: str | None,
+    image_registry: str | None,
     every: bool,
     no_mistakes: bool,
     workers: int | None,
@@ -114,6 +116,7 @@ def run_command(
         tasks=len(chosen),
         kubeconfig=kubeconfig,
         kubeconfig_context=context,
+        image_registry=image_registry,
     )
     directory = bundles or LabPaths.from_environment().state / "bundles"
     began = time.monotonic()

@@ -28,65 +28,53 @@ def is_named(context: click.Context) -> bool:
 def labs_for(
     context: click.Context,
     *,
-    name: str,
+    name: str | None,
     backend: str | None,
     bin_dir: Path | None,
     workers: int | None,
     tasks: int,
     kubeconfig: Path | None = None,
     kubeconfig_context: str | None = None,
+    image_registry: str | None = None,
 ) -> tuple[Cluster, ...]:
     """The labs to work in: the one that was named, or one of the command's own for each worker.
 
     Args:
         context: of the command, which is part of the names of its own labs.
-        name: of the lab, if one was named.
+        name: of the lab, if one was named; None for a command that takes no name.
         backend: what they run on.
         bin_dir: a directory of the user's own programs.
         workers: how many labs; by default as many as the machine has processors for.
         tasks: how much there is to do; there are no more labs than that.
         kubeconfig: reaches the cluster that they are guests in, if they are.
         kubeconfig_context: one of its contexts.
+        image_registry: where that cluster gets the lab's images from.
 
     Raises:
         click.UsageError: several workers in one lab.
     """
-    if is_named(context):
+    if name is not None and is_named(context):
         if workers is not None and workers > 1:
             raise click.UsageError(
                 f"--workers {workers} needs {workers} labs, and --name (or LAB_NAME) names one: in one lab, the "
                 "workers would undo each other's start states",
                 ctx=context,
             )
-        return (find_lab(name, backend, bin_dir=bin_dir, kubeconfig=kubeconfig, context=kubeconfig_context),)
-    return own_labs(
-        context,
-        backend=backend,
-        bin_dir=bin_dir,
-        workers=workers,
-        tasks=tasks,
-        kubeconfig=kubeconfig,
-        kubeconfig_context=kubeconfig_context,
-    )
-
-
-def own_labs(
-    context: click.Context,
-    *,
-    backend: str | None,
-    bin_dir: Path | None,
-    workers: int | None,
-    tasks: int,
-    kubeconfig: Path | None = None,
-    kubeconfig_context: str | None = None,
-) -> tuple[Cluster, ...]:
-    """Labs of the command's own, one for each worker; for the arguments see `labs_for`."""
-    wanted = workers or min(os.cpu_count() or 1, DEFAULT_WORKERS)
-    count = min(wanted, tasks)
-    own = f"{context.info_name}-{os.getpid()}"
-    names = (own,) if count == 1 else tuple(f"{own}-{number}" for number in range(1, count + 1))
+        names: tuple[str, ...] = (name,)
+    else:
+        count = min(workers or min(os.cpu_count() or 1, DEFAULT_WORKERS), tasks)
+        own = f"{context.info_name}-{os.getpid()}"
+        names = (own,) if count == 1 else tuple(f"{own}-{number}" for number in range(1, count + 1))
     return tuple(
-        find_lab(each, backend, bin_dir=bin_dir, kubeconfig=kubeconfig, context=kubeconfig_context) for each in names
+        find_lab(
+            each,
+            backend,
+            bin_dir=bin_dir,
+            kubeconfig=kubeconfig,
+            context=kubeconfig_context,
+            image_registry=image_registry,
+        )
+        for each in names
     )
 
 

@@ -28,6 +28,7 @@ def open_cluster(
     definition: Path | None = None,
     kubeconfig: Path | None = None,
     context: str | None = None,
+    image_registry: str | None = None,
 ) -> Cluster:
     """A lab by name, whether it runs or not; nothing is started or made.
 
@@ -41,10 +42,11 @@ def open_cluster(
         definition: the cluster definition, used by `Cluster.up`; None for the project's ``kind-config.yaml``.
         kubeconfig: reaches the cluster of the backend ``existing``.
         context: one of its contexts; None for the current one.
+        image_registry: where that cluster gets the lab's images from; None if it gets none.
 
     Raises:
-        InputError: ``backend-unknown``, ``backend-differs``, ``lab-name-invalid``, ``kubeconfig-unused`` or
-            ``kubeconfig-missing``.
+        InputError: ``backend-unknown``, ``backend-differs``, ``lab-name-invalid``, ``kubeconfig-unused``,
+            ``kubeconfig-missing`` or ``image-registry-invalid``.
     """
     made_on = backend_of(name, paths)
     chosen = backend or made_on or DEFAULT_BACKEND
@@ -63,11 +65,18 @@ def open_cluster(
     if chosen == EXISTING:
         from lab.cluster.existing.backend import ExistingCluster  # noqa: PLC0415 - only the backend in use is loaded
 
-        return ExistingCluster(name, paths=paths, kubeconfig=kubeconfig, context=context, bin_dir=bin_dir)
-    if kubeconfig is not None or context is not None:
+        return ExistingCluster(
+            name,
+            paths=paths,
+            kubeconfig=kubeconfig,
+            context=context,
+            image_registry=image_registry,
+            bin_dir=bin_dir,
+        )
+    if any(option is not None for option in (kubeconfig, context, image_registry)):
         raise InputError(
             "kubeconfig-unused",
-            f"the backend {chosen} makes its own cluster and takes no kubeconfig",
+            f"the backend {chosen} makes its own cluster and takes no kubeconfig and no image registry",
             hint=f"give --backend {EXISTING} with it",
         )
     return _MADE[chosen](name, paths, bin_dir, definition)

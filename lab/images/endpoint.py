@@ -36,10 +36,14 @@ class Endpoint:
     Attributes:
         address: ``HOST:PORT``; for a UNIX socket only a name for messages and the Host header.
         socket: path of the UNIX socket, where the registry listens on one.
+        scheme: ``http``, as the lab's own registries have it, or ``https``.
+        prefix: of all repositories, with a slash at its end; empty for none.
     """
 
     address: str
     socket: Path | None = None
+    scheme: str = "http"
+    prefix: str = ""
 
     @classmethod
     def unix(cls, socket: Path) -> Endpoint:
@@ -48,7 +52,7 @@ class Endpoint:
 
     def url(self, path: str) -> str:
         """The URL of a path below ``/v2/``."""
-        return f"http://{self.address}/v2/{path}"
+        return f"{self.scheme}://{self.address}/v2/{path}"
 
     def open_session(self) -> aiohttp.ClientSession:
         """A session for requests to this registry; the caller closes it. Needs a running event loop."""

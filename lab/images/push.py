@@ -49,7 +49,7 @@ async def push_images(endpoint: Endpoint, images: Sequence[Pushable]) -> None:
         # The session's limit on connections is the limit on concurrency: there is no need for a second one.
         async with endpoint.open_session() as session, asyncio.TaskGroup() as tasks:
             for image in images:
-                tasks.create_task(_push_image(_Client(endpoint, session, _name(image)), image))
+                tasks.create_task(_push_image(_Client(endpoint, session, endpoint.prefix + _name(image)), image))
     except ExceptionGroup as group:
         # As a rule all images fail for one cause, so the first to fail tells it.
         first = group.exceptions[0]

@@ -172,6 +172,20 @@ class WorkloadImages:
                 (storage / "made.json").write_text(json.dumps(made, indent=2))
         return tuple(row.references[0] for row in recipes)
 
+    def lacking(self, images: Sequence[str]) -> tuple[str, ...]:
+        """Those of some references for which the lab cannot make an image that runs."""
+        return tuple(image for image in images if (row := _row(image)) is None or self._recipe(row) is None)
+
+    def built(self, images: Sequence[str]) -> tuple[RunnableImage, ...]:
+        """Images that run for these references, to be pushed to another registry than the lab's.
+
+        Raises:
+            LabError: one cannot be made.
+        """
+        rows = [row for row in dict.fromkeys(map(_row, images)) if row is not None]
+        with self._locked():
+            return tuple(self._build(row, recipe) for row in rows if (recipe := self._recipe(row)) is not None)
+
     def ensure_usual(self) -> tuple[str, ...]:
         """Have the servers, small systems and applications that scenarios deploy without a word about their images."""
         rows = [row for row in CATALOGUE if row.entrypoint and row.entrypoint[0] in _USUAL]

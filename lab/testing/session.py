@@ -34,6 +34,7 @@ class Settings:
         bin_dir: a directory of the user's own binaries; None for the pinned ones.
         kubeconfig: reaches the cluster that it is a guest in, if it is.
         context: one of its contexts; None for the current one.
+        image_registry: where that cluster gets the lab's images from; None if it gets none.
         keep: whether it stays when the session ends.
         ledger: where its name is noted while it runs; None without xdist.
     """
@@ -43,6 +44,7 @@ class Settings:
     bin_dir: Path | None = None
     kubeconfig: Path | None = None
     context: str | None = None
+    image_registry: str | None = None
     keep: bool = False
     ledger: Path | None = None
 
@@ -148,6 +150,7 @@ def open_cluster(name: str, settings: Settings) -> Cluster:
         bin_dir=settings.bin_dir,
         kubeconfig=settings.kubeconfig,
         context=settings.context,
+        image_registry=settings.image_registry,
     )
 
 

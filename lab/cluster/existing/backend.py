@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import shutil
@@ -14,7 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from lab.cluster.existing.belongings import Belongings
 from lab.cluster.existing.gateway import ADDRESS, Gateway
+from lab.cluster.existing.image_registry import ImageRegistry
 from lab.cluster.existing.locks import Lock
+from lab.cluster.existing.loop import Loop
 from lab.cluster.existing.overlay import Overlay
 from lab.cluster.existing.scripts import Scripts
 from lab.cluster.existing.settings import BACKEND, GuestSettings
@@ -31,6 +32,8 @@ from lab.cluster.protocol import (
     StartState,
 )
 from lab.errors import InputError, LabError
+from lab.images.push import push_images
+from lab.images.workloads import ADDON_IMAGES, WorkloadImages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -41,12 +44,13 @@ Result = TypeVar("Result")
 
 STAND_INS = ("default", "kube-system")
 """Namespaces that scenarios take for granted; the cluster's own of these names are not theirs."""
+OPTION = "--image-registry"
 _POLL_S = 0.2
 _NOTHING = StartState(image_policy=ImagePolicy.OFF)
 
 
 class ExistingCluster:
-    """A lab in somebody else's cluster; implements `Cluster`, `Snapshots` and `Guest`.
+    """A lab in somebody else's cluster; implements `Cluster`, `Snapshots`, `ImageLoading` and `Guest`.
 
     It is up only within the process that brought it up. What it has made in the cluster is found again by its label,
     so `down` works from any other process too.
@@ -56,10 +60,11 @@ class ExistingCluster:
         paths: the lab's directories.
         kubeconfig: reaches the cluster; None for a lab that is there already.
         context: one of its contexts.
+        image_registry: where the cluster gets the lab's images from; None if it gets none.
         bin_dir: a directory of the user's own binaries.
 
     Raises:
-        InputError: ``lab-name-invalid``; ``kubeconfig-missing``.
+        InputError: ``lab-name-invalid``; ``kubeconfig-missing``; ``image-registry-invalid``.
     """
 
     backend = BACKEND
@@ -72,6 +77,7 @@ class ExistingCluster:
         paths: LabPaths,
         kubeconfig: Path | None = None,
         context: str | None = None,
+        image_registry: str | None = None,
         bin_dir: Path | None = None,
     ) -> None:
         check_name(name)
@@ -96,11 +102,13 @@ class ExistingCluster:
         self._settings = left or GuestSettings.new(name, kubeconfig=kubeconfig or Path(), context=context)
         self._changing = threading.RLock()
         self._stopping = threading.Event()
-        self._loop: _Loop | None = None
+        self._loop: Loop | None = None
         self._upstream: Upstream | None = None
         self._gateway: Gateway | None = None
         self._scripts: Scripts | None = None
-        self._overlay = Overlay(run=self._settings.run, count=0)
+        self._registry = None if image_registry is None else ImageRegistry.named(image_registry)
+        place = "" if self._registry is None else self._registry.place
+        self._overlay = Overlay(run=self._settings.run, count=0, place=place)
         self._state = _NOTHING
         self._alone: Lock | None = None
         self._gatekeeper: Lock | None = None
@@ -159,9 +167,10 @@ class ExistingCluster:
         """Why a scenario cannot be held in this cluster; empty when it can."""
         if needs.state.image_policy is not ImagePolicy.OFF:
             return f"the backend {BACKEND} cannot set the API server's image policy"
-        if Addon.BOUNCER in needs.state.addons or needs.images:
-            named = ", ".join(needs.images) or "the image bouncer"
-            return f"the backend {BACKEND} has no images of the lab's own to run: {named}"
+        if Addon.BOUNCER in needs.state.addons:
+            return f"the backend {BACKEND} has no node with the image bouncer's certificates"
+        if refused := self._images_refused(needs.images):
+            return refused
         if not _wants_gatekeeper(needs):
             return ""
         with self._changing:
@@ -189,7 +198,7 @@ class ExistingCluster:
         """Make a start state under names that were not used yet."""
         if Addon.GATEKEEPER in state.addons:
             self._hold_gatekeeper()
-        self._rename(replace(self._overlay, count=self._overlay.count + 1))
+        self._rename(replace(self._overlay, count=self._overlay.count + 1, images=frozenset()))
         if self._gatekeeper is not None:
             self._renew_gatekeeper(state, progress=progress)
         self._run(self._belongings.make_namespaces(self._overlay, STAND_INS))
@@ -212,10 +221,36 @@ class ExistingCluster:
         from lab.cluster.start_state import install_gatekeeper  # noqa: PLC0415 - few scenarios want it
         from lab.components import Components  # noqa: PLC0415
 
+        if self._registry is not None:
+            self.load_images(ADDON_IMAGES[Addon.GATEKEEPER], progress=progress)
         progress("installing Gatekeeper")
         components = Components(self._paths, bin_dir=self._bin_dir, progress=progress)
         install_gatekeeper(self, components.gatekeeper_manifest())
         self._installed = self._run(self._belongings.gatekeepers_shape())
+
+    def load_images(self, images: Sequence[str], *, progress: Callable[[str], None]) -> None:
+        """Push images to the user's registry, from which templates of Pods get them from now on.
+
+        Raises:
+            LabError: one cannot be made, or the registry refuses it.
+        """
+        if self._registry is None:
+            return
+        built = self._images(progress=progress).built(images)
+        progress(f"pushing {len(built)} images to {self._registry.address}")
+        self._run(push_images(self._registry.endpoint, built))
+        names = {f"{image.repository}:{tag}" for image in built for tag in image.tags}
+        self._rename(replace(self._overlay, images=self._overlay.images | names))
+
+    def _images_refused(self, images: Sequence[str]) -> str:
+        """Why the cluster cannot have some images of the lab's own; empty when it can."""
+        if images and self._registry is None:
+            return f"without {OPTION} the cluster gets no images of the lab's own: {', '.join(images)}"
+        lacking = self._images(progress=_nobody).lacking(images)
+        return f"the lab cannot make an image that runs for {', '.join(lacking)}" if lacking else ""
+
+    def _images(self, *, progress: Callable[[str], None]) -> WorkloadImages:
+        return WorkloadImages(self._paths, bin_dir=self._bin_dir, progress=progress)
 
     def _hold_gatekeeper(self) -> None:
         """Have Gatekeeper's names to oneself.
@@ -414,10 +449,10 @@ class ExistingCluster:
     def _run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         return self._started_loop().run(coroutine)
 
-    def _started_loop(self) -> _Loop:
+    def _started_loop(self) -> Loop:
         """The event loop of its connections, which ends with it, also when it is kept and nobody takes it down."""
         if self._loop is None:
-            self._loop = _Loop(self.name)
+            self._loop = Loop(self.name)
             weakref.finalize(self, self._loop.stop)
         return self._loop
 
@@ -451,41 +486,12 @@ class ExistingCluster:
         self._kubeconfig_file.write_text(json.dumps(document, indent=2) + "\n")
 
 
-class _Loop:
-    """An event loop in a thread of its own."""
-
-    def __init__(self, name: str) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=f"{name}-gateway", daemon=True)
-        self._thread.start()
-        self._endings: list[Callable[[], Coroutine[Any, Any, None]]] = []
-
-    def run(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """Run something in it, and wait for that; what interrupts the wait ends it."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def at_the_end(self, ending: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Have something run last of all, in the order opposite to that in which it was asked for."""
-        self._endings.append(ending)
-
-    def stop(self) -> None:
-        """End it and its thread; once is enough."""
-        if self._loop.is_closed():
-            return
-        while self._endings:
-            self.run(self._endings.pop()())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
 async def _connected(kubeconfig: Path, context: str | None) -> Upstream:
     return Upstream(kubeconfig, context=context)
+
+
+def _nobody(_text: str) -> None:
+    """Nobody watches."""
 
 
 def _wants_gatekeeper(needs: Needs) -> bool:

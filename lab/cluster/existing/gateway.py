@@ -134,7 +134,8 @@ class Gateway:
             return await self._passed(request, target, there, json.dumps(adapted).encode(), content_type=written)
         if request.method == "PATCH" and not target.subresource and overlay.narrows(target):
             return await self._patched(request, target, query, body)
-        return await self._passed(request, target, there, body)
+        change = overlay.patch(target, body) if request.method == "PATCH" else body
+        return await self._passed(request, target, there, change)
 
     async def _see_whose(self, overlay: Overlay, target: Target, name: str | None) -> None:
         """See that an object whose name is the same in every lab is this lab's, or not there yet.

@@ -16,7 +16,9 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from lab.bouncer.reference import DEFAULT_TAG, parse
 from lab.cluster.existing.requests import Target, is_legacy_watch
+from lab.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,6 +49,7 @@ _GATEKEEPERS_OWN = _WEBHOOKS | {(_RBAC, "clusterroles"), (_RBAC, "clusterrolebin
 """Kinds of which Gatekeeper has some, by names that begin with its own."""
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_CONTAINERS = frozenset({"containers", "initContainers"})
 _STREAMS = frozenset({"exec", "attach", "portforward", "proxy"})
 
 
@@ -62,11 +65,15 @@ class Overlay:
         run: the lab's number, six hexadecimal digits.
         count: number of the start state.
         has_gatekeeper: whether Gatekeeper, whose names cannot vary, is this lab's for the time being.
+        place: what the images that the cluster gets from the user's registry begin with.
+        images: the scenario's names of those images, registry and tag included.
     """
 
     run: str
     count: int
     has_gatekeeper: bool = False
+    place: str = ""
+    images: frozenset[str] = frozenset()
 
     @property
     def prefix(self) -> str:
@@ -110,6 +117,15 @@ class Overlay:
         if kind == _CRDS:
             return name.endswith(_GATEKEEPER_GROUPS)
         return kind[0].endswith(_GATEKEEPER_GROUPS) or (kind in _GATEKEEPERS_OWN and name.startswith(_GATEKEEPER_NAMES))
+
+    def image(self, name: str) -> str:
+        """An image's name in the cluster."""
+        try:
+            reference = parse(name)
+        except InputError:
+            return name  # it is for the API server to say what is wrong with it
+        whole = f"{reference.domain}/{reference.path}:{reference.tag or DEFAULT_TAG}"
+        return f"{self.place}{whole}" if whole in self.images and reference.digest is None else name
 
     # --- requests --------------------------------------------------------------------------------------------------
 
@@ -182,11 +198,11 @@ class Overlay:
         Raises:
             OverlayError: it cannot be narrowed.
         """
-        if target.subresource:
-            return self._placed(manifest)
         adapted = self._placed(manifest)
-        if target.namespace is not None:
+        if target.subresource:
             return adapted
+        if target.namespace is not None:
+            return self._supplied(adapted) if self._supplies(target) else adapted
         metadata = dict(adapted.get("metadata") or {})
         name = str(metadata.get("name", target.name or ""))
         labels = dict(metadata.get("labels") or {}) | {OWNER_LABEL: self.run}
@@ -214,6 +230,49 @@ class Overlay:
         if not isinstance(metadata, dict) or not metadata.get("namespace"):
             return dict(manifest)
         return {**manifest, "metadata": metadata | {"namespace": self.namespace(str(metadata["namespace"]))}}
+
+    def patch(self, target: Target, body: bytes) -> bytes:
+        """A change as it is sent to the cluster: what it says about images is about those of the user's registry."""
+        if not self._supplies(target):
+            return body
+        try:
+            change = json.loads(body)
+        except ValueError:
+            return body  # it is for the API server to say what is wrong with it
+        if isinstance(change, dict):
+            return json.dumps(self._supplied(change)).encode()
+        return json.dumps([self._supplied_step(step) for step in change]).encode()
+
+    def _supplied_step(self, step: dict[str, Any]) -> dict[str, Any]:
+        """One step of a JSON patch."""
+        value = step.get("value")
+        return {**step, "value": self.image(value)} if isinstance(value, str) else self._with_images(step)
+
+    def _supplies(self, target: Target) -> bool:
+        """Whether the Pods that an object of this kind makes get images from the user's registry.
+
+        Not a Pod by itself: what is asked about it is asked about the image that it names.
+        """
+        return bool(self.images) and target.namespace is not None and target.kind != ("", "pods")
+
+    def _supplied(self, thing: dict[str, Any]) -> dict[str, Any]:
+        """An object whose Pods get the lab's images from the user's registry."""
+        return {key: self._with_images(value) if key == "spec" else value for key, value in thing.items()}
+
+    def _with_images(self, value: Any) -> Any:
+        if isinstance(value, list):
+            return [self._with_images(one) for one in value]
+        if not isinstance(value, dict):
+            return value
+        return {
+            key: [
+                {**one, "image": self.image(one["image"])} if isinstance(one, dict) and "image" in one else one
+                for one in below
+            ]
+            if key in _CONTAINERS and isinstance(below, list)
+            else self._with_images(below)
+            for key, below in value.items()
+        }
 
     def _webhook(self, webhook: Mapping[str, Any], *, own: bool) -> dict[str, Any]:
         rules = [_namespaced(rule) for rule in webhook.get("rules") or []]
@@ -289,7 +348,8 @@ class Overlay:
 
     def text(self, answer: str) -> str:
         """An answer under the scenario's names."""
-        return answer.replace(self.prefix, "")
+        answer = answer.replace(self.prefix, "")
+        return answer.replace(self.place, "") if self.place else answer
 
     def answer(self, target: Target | None, answer: str) -> str:
         """An answer under the scenario's names, without what is not the lab's own.

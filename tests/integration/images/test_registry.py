@@ -98,6 +98,23 @@ def test_every_reference_resolves_to_the_digest_computed_for_it(
     }
 
 
+def test_images_can_be_pushed_below_a_prefix_of_somebody_elses_registry(program: Path, run_directory: Path) -> None:
+    async def push_and_look() -> tuple[int, int]:
+        config = on_socket(run_directory, run_directory / "theirs")
+        async with serving(program, config, directory=run_directory) as endpoint:
+            theirs = dataclasses.replace(endpoint, prefix="for/the/lab/")
+            await push_images(theirs, [HTTPD])
+            async with endpoint.open_session() as session:
+                found = []
+                for place in ("for/the/lab/", ""):
+                    url = endpoint.url(f"{place}docker.io/library/httpd/manifests/2.4")
+                    async with session.head(url, headers={"Accept": ACCEPT}) as response:
+                        found.append(response.status)
+        return found[0], found[1]
+
+    assert asyncio.run(push_and_look()) == (200, 404)
+
+
 def test_every_image_can_be_pulled_byte_for_byte(program: Path, storage: Path, run_directory: Path) -> None:
     async def pull(image: CatalogueImage, endpoint: Endpoint) -> list[tuple[str, Blob, bytes]]:
         domain, _, path = image.repository.partition("/")

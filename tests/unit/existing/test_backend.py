@@ -74,12 +74,23 @@ def test_a_lab_on_another_backend_is_not_taken_over(paths: LabPaths) -> None:
     ("needs", "why"),
     [
         (Needs(state=StartState(image_policy=ImagePolicy.OPEN)), "image policy"),
-        (Needs(state=StartState(addons=frozenset({Addon.BOUNCER}))), "no images of the lab's own to run"),
+        (Needs(state=StartState(addons=frozenset({Addon.BOUNCER}))), "the image bouncer's certificates"),
         (Needs(state=StartState(), images=("docker.io/library/python:3",)), "docker.io/library/python:3"),
     ],
 )
 def test_what_no_such_cluster_can_hold_is_refused_without_asking_it(paths: LabPaths, needs: Needs, why: str) -> None:
     assert why in _guest(paths).refusal(needs)
+
+
+def test_a_registry_lets_a_cluster_have_the_images_that_the_lab_can_make(paths: LabPaths) -> None:
+    bouncer = Needs(state=StartState(), images=("docker.io/kainlite/kube-image-bouncer:latest",))
+    nobodys = Needs(state=StartState(), images=("docker.io/library/nobody-has-this:1",))
+    kubeconfig = paths.state / "theirs"
+    supplied = ExistingCluster("guest", paths=paths, kubeconfig=kubeconfig, image_registry="registry.example/lab")
+
+    assert _guest(paths).refusal(bouncer).startswith("without --image-registry the cluster gets no images")
+    assert supplied.refusal(bouncer) == ""
+    assert supplied.refusal(nobodys) == "the lab cannot make an image that runs for docker.io/library/nobody-has-this:1"
 
 
 def test_a_state_that_it_cannot_make_is_an_error(paths: LabPaths) -> None:

@@ -73,6 +73,58 @@ def test_a_selection_by_name_has_the_prefix(query: str, there: str) -> None:
     assert OVERLAY.query(target("/api/v1/namespaces"), {"fieldSelector": query}) == {"fieldSelector": there}
 
 
+BOUNCER = "docker.io/kainlite/kube-image-bouncer:latest"
+SUPPLIED = Overlay(run="3f9a1c", count=2, place="registry.example:5000/lab/", images=frozenset({BOUNCER}))
+DEPLOYMENT = "/apis/apps/v1/namespaces/default/deployments/bouncer"
+
+
+def template(*images: str) -> dict[str, Any]:
+    """What a Deployment with such containers has below its metadata."""
+    containers = [{"name": f"c{number}", "image": image} for number, image in enumerate(images)]
+    return {"template": {"spec": {"containers": containers[:1], "initContainers": containers[1:]}}}
+
+
+class TestImagesOfTheUsersRegistry:
+    @pytest.mark.parametrize(
+        "written", [BOUNCER, "kainlite/kube-image-bouncer", "docker.io/kainlite/kube-image-bouncer"]
+    )
+    def test_a_template_gets_them_from_there_however_they_are_written(self, written: str) -> None:
+        manifest = {"metadata": {"name": "bouncer"}, "spec": template(written, "docker.io/library/busybox:1.37")}
+        made = sent(DEPLOYMENT, manifest, SUPPLIED)
+        assert made["spec"] == template(f"registry.example:5000/lab/{BOUNCER}", "docker.io/library/busybox:1.37")
+        assert manifest["spec"] == template(written, "docker.io/library/busybox:1.37"), "the scenario's stays"
+
+    def test_an_init_container_and_the_template_of_a_cron_job_too(self) -> None:
+        path = "/apis/batch/v1/namespaces/default/cronjobs/nightly"
+        made = sent(path, {"metadata": {}, "spec": {"jobTemplate": {"spec": template("a", BOUNCER)}}}, SUPPLIED)
+        assert made["spec"]["jobTemplate"]["spec"] == template("a", f"registry.example:5000/lab/{BOUNCER}")
+
+    @pytest.mark.parametrize("image", ["docker.io/library/nginx", f"{BOUNCER}@sha256:{'a' * 64}", "Not An Image"])
+    def test_other_images_stay_as_they_are(self, image: str) -> None:
+        assert sent(DEPLOYMENT, {"metadata": {}, "spec": template(image)}, SUPPLIED)["spec"] == template(image)
+
+    def test_a_pod_by_itself_is_asked_about_as_it_stands(self) -> None:
+        pod = {"metadata": {"name": "podx"}, "spec": {"containers": [{"name": "podx", "image": BOUNCER}]}}
+        assert sent("/api/v1/namespaces/default/pods", pod, SUPPLIED)["spec"] == pod["spec"]
+
+    def test_without_a_registry_nothing_is_renamed(self) -> None:
+        assert sent(DEPLOYMENT, {"metadata": {}, "spec": template(BOUNCER)})["spec"] == template(BOUNCER)
+
+    def test_a_patch_is_about_them_too(self) -> None:
+        merge = SUPPLIED.patch(target(DEPLOYMENT), json.dumps({"spec": template(BOUNCER)}).encode())
+        assert json.loads(merge)["spec"] == template(f"registry.example:5000/lab/{BOUNCER}")
+        path = "/spec/template/spec/containers/0/image"
+        steps = [{"op": "replace", "path": path, "value": BOUNCER}, {"op": "remove", "path": "/spec/replicas"}]
+        changed = json.loads(SUPPLIED.patch(target(DEPLOYMENT), json.dumps(steps).encode()))
+        assert changed == [{**steps[0], "value": f"registry.example:5000/lab/{BOUNCER}"}, steps[1]]
+        assert SUPPLIED.patch(target(DEPLOYMENT), b"no JSON") == b"no JSON"
+        assert OVERLAY.patch(target(DEPLOYMENT), b"anything") == b"anything"
+
+    def test_an_answer_has_the_scenarios_names(self) -> None:
+        answer = f"Back-off pulling registry.example:5000/lab/{BOUNCER} in lab-3f9a1c-2-default"
+        assert SUPPLIED.text(answer) == f"Back-off pulling {BOUNCER} in default"
+
+
 class TestWhatIsRefused:
     @pytest.mark.parametrize(
         ("method", "path", "name"),

@@ -66,6 +66,12 @@ def test_what_scenarios_deploy_runs_what_its_name_says(
     assert (recipe.content.entrypoint or recipe.content.cmd) == starts
 
 
+def test_what_cannot_be_made_is_told(images: WorkloadImages) -> None:
+    runs, unknown = "kainlite/kube-image-bouncer", "docker.io/library/nobody-has-this:1"
+    stands_in = "ghcr.io/aquasecurity/trivy:latest"
+    assert images.lacking([runs, stands_in, unknown]) == (stands_in, unknown)
+
+
 def test_each_version_has_contents_of_its_own(images: WorkloadImages) -> None:
     rows = [workloads._row(f"docker.io/library/httpd:{tag}") for tag in ("2.4", "2.4.58")]
     recipes = [images._recipe(row) for row in rows if row is not None]
