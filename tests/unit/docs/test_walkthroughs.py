@@ -83,12 +83,12 @@ def test_every_scenario_is_on_a_page_and_in_the_table() -> None:
     files = generated()
     text = "".join(text for path, text in files.items() if path.startswith("walkthroughs/") and path != pages.INDEX)
     for scenario in scenarios():
-        needs_kind = "runs-images" in scenario.document.requires
-        assert f"`lab start {scenario.name}{' --backend kind' if needs_kind else ''}`" in text
+        start = f"`lab start {scenario.name}{' --backend kind' if 'runs-images' in scenario.document.requires else ''}`"
+        assert start in text
         assert f"| [{scenario.name}](" in files[pages.TABLE]
         for seed in scenario.document.metadata.seeds:
             (page,) = (page for page in PAGES if page.seed == seed)
-            assert f"`lab start {scenario.name}`" in files[f"walkthroughs/{page.slug}.md"]
+            assert start in files[f"walkthroughs/{page.slug}.md"]
 
 
 def test_a_page_names_first_only_what_is_on_it() -> None:
