@@ -143,7 +143,9 @@ class KindCluster:
             self._make_closed(order, state, progress=progress)
             return
         creation.create(order, self._engine, progress=progress)
-        self._prove(progress=progress)
+        self.wait_api_server(timeout_s=_RESET_API_SERVER_S)
+        progress("comparing what runs with what the cluster definition asks for")
+        self._compare()
         self._first_verdict(_BOOT_STATE)
         self._remember(_BOOT_STATE)
         self._converge(state, progress=progress)
@@ -153,37 +155,39 @@ class KindCluster:
         from lab.cluster.kind import boot, creation  # noqa: PLC0415
         from lab.cluster.start_state import install_gatekeeper  # noqa: PLC0415
 
+        def prove() -> dict[str, NodeFile]:
+            self._compare()
+            return node_state.read(self)
+
         bouncer = boot.BouncerDeployment(
-            self, self._engine, node=self._node_id, kubeconfig=self._layout.root / "boot.kubeconfig"
+            self, self._engine, node=self._node_id, kubeconfig=self._layout.root / "boot.kubeconfig", then=prove
         )
         bouncer.begin()
         try:
             creation.create(order, self._engine, progress=progress)
-            self._prove(progress=progress)
-            progress("waiting for the image bouncer")
-            bouncer.finish()
+            progress("waiting for the image bouncer, and comparing what runs with what was asked for")
+            files = bouncer.finish()
         except BaseException:
             bouncer.cancel()
             raise
-        boot.end(self)
-        self._keep(_BOOT_STATE, *boot.without_bouncer(*(seen := self._seen())))
+        self.wait_api_server(timeout_s=_RESET_API_SERVER_S)
+        seen = self._objects(), files
+        self._keep(_BOOT_STATE, *boot.without_bouncer(*seen))
         self._first_verdict(DEFAULT_STATE)
         if state != DEFAULT_STATE:
             progress("installing Gatekeeper")
             install_gatekeeper(self, Path(self._settings().gatekeeper_manifest))
             self._first_verdict(state)
-            seen = self._seen()
+            seen = self._objects(), node_state.read(self)
         self._keep(state, *seen)
         self._set_state(state)
 
-    def _prove(self, *, progress: Callable[[str], None]) -> None:
-        """Wait for the API server of a cluster that kind has made, and compare what runs with what was asked for."""
+    def _compare(self) -> None:
+        """Compare what runs on a node that has just been made with what the cluster definition asks for."""
         from lab.cluster.definition import read_cluster_definition  # noqa: PLC0415 - needs pydantic
         from lab.cluster.kind import making  # noqa: PLC0415
         from lab.cluster.kind.proof import prove  # noqa: PLC0415
 
-        self.wait_api_server(timeout_s=_RESET_API_SERVER_S)
-        progress("comparing what runs with what the cluster definition asks for")
         definition = read_cluster_definition(Path(self._settings().definition))
         node = self._require_node()
         sight = api_server.look(self._engine, node)
@@ -322,13 +326,13 @@ class KindCluster:
 
     def _remember(self, state: StartState) -> None:
         """Keep what a state looks like, for resets."""
-        self._keep(state, *self._seen())
+        self._keep(state, self._objects(), node_state.read(self))
 
-    def _seen(self) -> tuple[Objects, dict[str, NodeFile]]:
+    def _objects(self) -> Objects:
         from lab.cluster.kind import objects  # noqa: PLC0415 - needs aiohttp
 
         found: Objects = self._ask(objects.read)
-        return found, node_state.read(self)
+        return found
 
     def _keep(self, state: StartState, found: Objects, files: dict[str, NodeFile]) -> None:
         directory = self._baseline(state)

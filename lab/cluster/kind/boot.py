@@ -14,7 +14,7 @@ import tarfile
 import threading
 import time
 from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import yaml
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 STATIC_POD = f"/etc/kubernetes/manifests/{BOOT_BOUNCER}"
 """Where the node has the bouncer of the boot."""
+Result = TypeVar("Result")
 _ADMINISTRATOR = "/etc/kubernetes/super-admin.conf"
 """Of both that kubeadm writes, the one that may do everything before the first role is bound."""
 _AS_ADMINISTRATOR = (f"--kubeconfig={_ADMINISTRATOR}",)
@@ -55,6 +56,8 @@ _MIRROR = "kubernetes.io/config.mirror"
 _DEPLOYED_S = 420.0
 """As long as kind may take, and the bouncer's start."""
 _POLL_S = 0.2
+_FETCH_S = 0.5
+"""Docker mounts all that the node has for each file that is fetched."""
 
 
 def is_closed(state: StartState) -> bool:
@@ -116,7 +119,7 @@ def without_bouncer(objects: Objects, files: Mapping[str, NodeFile]) -> tuple[Ob
     return kept, {**files, ADMISSION_CONFIG: opened}
 
 
-class BouncerDeployment:
+class BouncerDeployment(Generic[Result]):
     """Deploys the bouncer as soon as the API server of a cluster that is being made can hold it.
 
     Args:
@@ -124,9 +127,20 @@ class BouncerDeployment:
         engine: Docker.
         node: finds the node; None while there is none.
         kubeconfig: where an administrator's kubeconfig may be kept for as long as this takes.
+        then: what else can be done before kind has ended.
     """
 
-    def __init__(self, cluster: Cluster, engine: Engine, *, node: Callable[[], str | None], kubeconfig: Path) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        engine: Engine,
+        *,
+        node: Callable[[], str | None],
+        kubeconfig: Path,
+        then: Callable[[], Result],
+    ) -> None:
+        self._then = then
+        self._results: list[Result] = []
         self._cluster = cluster
         self._engine = engine
         self._node = node
@@ -144,19 +158,22 @@ class BouncerDeployment:
         self._cancelled.set()
         self._thread.join()
 
-    def finish(self) -> None:
-        """Wait until the bouncer starts and its Service is there.
+    def finish(self) -> Result:
+        """Wait until the bouncer starts, its Service is there, and the rest is done too; what that gave.
 
         Raises:
-            LabError: it is not deployed.
+            LabError: it is not deployed, or the rest went wrong.
         """
         self._thread.join()
         if self._error is not None:
             raise self._error
+        return self._results[0]
 
     def _run(self) -> None:
         try:
             asyncio.run(self._deploy())
+            end(self._cluster)
+            self._results.append(self._then())
         except _CancelledError:
             pass
         except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
@@ -167,7 +184,8 @@ class BouncerDeployment:
     async def _deploy(self) -> None:
         deadline_s = time.monotonic() + _DEPLOYED_S
         service, deployment = _manifests()
-        await self._until("the node to have an administrator's kubeconfig", self._has_kubeconfig, deadline_s)
+        have_kubeconfig = "the node to have an administrator's kubeconfig"
+        await self._until(have_kubeconfig, self._has_kubeconfig, deadline_s, poll_s=_FETCH_S)
         async with ApiClient.from_kubeconfig(self._kubeconfig, user_agent="lab") as api:
             await self._until("the API server to hold the bouncer's account", lambda: _has_account(api), deadline_s)
             create_bouncer_secret(self._cluster, options=_AS_ADMINISTRATOR)
@@ -193,7 +211,9 @@ class BouncerDeployment:
         self._kubeconfig.write_text(yaml.safe_dump(document))
         return True
 
-    async def _until(self, what: str, condition: Callable[[], Awaitable[bool]], deadline_s: float) -> None:
+    async def _until(
+        self, what: str, condition: Callable[[], Awaitable[bool]], deadline_s: float, *, poll_s: float = _POLL_S
+    ) -> None:
         last_seen = "not yet"
         while True:
             if self._cancelled.is_set():
@@ -207,7 +227,7 @@ class BouncerDeployment:
                 raise WaitError(
                     what=what, timeout_s=_DEPLOYED_S, last_seen=last_seen, hint="see the logs that were kept"
                 )
-            await asyncio.sleep(_POLL_S)
+            await asyncio.sleep(poll_s)
 
 
 class _CancelledError(Exception):

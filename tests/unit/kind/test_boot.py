@@ -85,7 +85,10 @@ class FakeNode:
 
     def node_exec(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 0) -> ExecResult:
         del timeout_s
-        self.applied.append(yaml.safe_load(stdin)["kind"] if stdin else argv[argv.index("create") + 1])
+        if stdin:
+            self.applied.append(yaml.safe_load(stdin)["kind"])
+        else:
+            self.applied.append(argv[-1] if argv[0] == "rm" else argv[argv.index("create") + 1])
         return ExecResult(argv=tuple(argv), exit_code=0, stdout="", stderr="")
 
 
@@ -133,16 +136,23 @@ class StartedApi(FakeApi):
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(boot, "_POLL_S", 0.001)
+    async def no_pause(_: float) -> None:
+        return None
+
+    monkeypatch.setattr("lab.cluster.kind.boot.asyncio.sleep", no_pause)
 
 
-def deployment(node: FakeNode, tmp_path: Path) -> boot.BouncerDeployment:
+def deployment(node: FakeNode, tmp_path: Path) -> boot.BouncerDeployment[str]:
     return boot.BouncerDeployment(
-        cast("Cluster", node), cast("Engine", node), node=lambda: "node", kubeconfig=tmp_path / "kubeconfig"
+        cast("Cluster", node),
+        cast("Engine", node),
+        node=lambda: "node",
+        kubeconfig=tmp_path / "kubeconfig",
+        then=lambda: "proved",
     )
 
 
-def test_the_service_comes_last_and_the_kubeconfig_does_not_stay(
+def test_the_service_comes_last_then_the_boots_bouncer_ends_and_the_kubeconfig_does_not_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = FakeNode()
@@ -158,9 +168,9 @@ def test_the_service_comes_last_and_the_kubeconfig_does_not_stay(
     bouncer = deployment(node, tmp_path)
 
     bouncer.begin()
-    bouncer.finish()
 
-    assert node.applied == ["secret", "Deployment", "Service"]
+    assert bouncer.finish() == "proved"
+    assert node.applied == ["secret", "Deployment", "Service", boot.STATIC_POD]
     assert opened[0].server == "https://127.0.0.1:4321"
     assert list(tmp_path.iterdir()) == []
 
@@ -168,7 +178,11 @@ def test_the_service_comes_last_and_the_kubeconfig_does_not_stay(
 def test_nobody_waits_for_a_bouncer_whose_cluster_could_not_be_made(tmp_path: Path) -> None:
     node = FakeNode()
     bouncer = boot.BouncerDeployment(
-        cast("Cluster", node), cast("Engine", node), node=lambda: None, kubeconfig=tmp_path / "kubeconfig"
+        cast("Cluster", node),
+        cast("Engine", node),
+        node=lambda: None,
+        kubeconfig=tmp_path / "kubeconfig",
+        then=lambda: "proved",
     )
 
     bouncer.begin()
@@ -197,7 +211,11 @@ def test_an_api_server_that_never_comes_is_not_waited_for_for_good(
 ) -> None:
     monkeypatch.setattr(boot, "_DEPLOYED_S", 0.01)
     bouncer = boot.BouncerDeployment(
-        cast("Cluster", FakeNode()), cast("Engine", FakeNode()), node=lambda: None, kubeconfig=tmp_path / "kubeconfig"
+        cast("Cluster", FakeNode()),
+        cast("Engine", FakeNode()),
+        node=lambda: None,
+        kubeconfig=tmp_path / "kubeconfig",
+        then=lambda: "proved",
     )
 
     bouncer.begin()
