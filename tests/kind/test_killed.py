@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from docker.errors import NotFound
 
 from lab import docker_host
 from lab.cluster.kind.engine import CLUSTER_LABEL, LAB_LABEL, Engine
@@ -52,14 +54,20 @@ class Home:
         """Its directories."""
         return LabPaths(cache=self.directory / "cache", state=self.directory / "state")
 
-    def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Begin a command."""
+    @contextlib.contextmanager
+    def begin(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Begin a command, which is dead in the end."""
         log = (self.directory / "command.log").open("wb")
         with log:
-            return subprocess.Popen(
+            command = subprocess.Popen(
                 (sys.executable, "-m", "lab", *arguments), env=self.environment, stdout=log, stderr=log,
                 stdin=subprocess.DEVNULL, start_new_session=True,
             )  # fmt: skip
+        try:
+            yield command
+        finally:
+            command.kill()
+            command.wait()
 
     def said(self) -> str:
         """What the command has printed so far."""
@@ -67,8 +75,11 @@ class Home:
 
     def containers(self) -> list[dict[str, Any]]:
         """The lab's containers, running or not."""
-        found = self.api.containers(all=True, filters={"label": f"{CLUSTER_LABEL}={self.cluster}"})
-        return [self.api.inspect_container(container["Id"]) for container in found]
+        found = []
+        for container in self.api.containers(all=True, filters={"label": f"{CLUSTER_LABEL}={self.cluster}"}):
+            with contextlib.suppress(NotFound):  # one that went meanwhile
+                found.append(self.api.inspect_container(container["Id"]))
+        return found
 
     def networks(self) -> list[str]:
         """The lab's networks."""
@@ -119,11 +130,6 @@ def _wait(home: Home, command: subprocess.Popen[bytes], moment: Callable[[], boo
         time.sleep(0.05)
 
 
-def _kill(command: subprocess.Popen[bytes]) -> None:
-    command.send_signal(signal.SIGKILL)
-    command.wait()
-
-
 def _nothing_is_left(home: Home, volumes: set[str]) -> None:
     assert home.processes() == []
     time.sleep(REAPPEARS_S)
@@ -152,18 +158,17 @@ def _control_plane_starts(home: Home) -> bool:
 
 @pytest.mark.parametrize("moment", [_kind_has_begun, _node_is_there, _control_plane_starts])
 def test_nothing_is_left_of_a_killed_up(home: Home, moment: Callable[[Home], bool]) -> None:
-    up = home.begin("up", "--name", home.lab)
-    _wait(home, up, lambda: moment(home))
-    _kill(up)
+    with home.begin("up", "--name", home.lab) as up:
+        _wait(home, up, lambda: moment(home))
+    assert up.returncode == -signal.SIGKILL
     volumes = _volumes(home)
     home.down()
     _nothing_is_left(home, volumes)
 
 
 def test_nothing_is_left_of_a_run_that_is_killed_midway(home: Home) -> None:
-    run = home.begin("run", "cel-trusted-registry", "--name", home.lab, "--no-mistakes")
-    _wait(home, run, lambda: "PASS  cel-trusted-registry untouched" in home.said())
-    _kill(run)
+    with home.begin("run", "cel-trusted-registry", "--name", home.lab, "--no-mistakes") as run:
+        _wait(home, run, lambda: "PASS  cel-trusted-registry untouched" in home.said())
     assert run.returncode == -signal.SIGKILL
     volumes = _volumes(home)
     assert volumes
