@@ -143,9 +143,7 @@ class KindCluster:
             self._make_closed(order, state, progress=progress)
             return
         creation.create(order, self._engine, progress=progress)
-        self.wait_api_server(timeout_s=_RESET_API_SERVER_S)
-        progress("comparing what runs with what the cluster definition asks for")
-        self._compare()
+        self._prove(progress=progress)
         self._first_verdict(_BOOT_STATE)
         self._remember(_BOOT_STATE)
         self._converge(state, progress=progress)
@@ -155,22 +153,19 @@ class KindCluster:
         from lab.cluster.kind import boot, creation  # noqa: PLC0415
         from lab.cluster.start_state import install_gatekeeper  # noqa: PLC0415
 
-        def prove() -> dict[str, NodeFile]:
-            self._compare()
-            return node_state.read(self)
-
         bouncer = boot.BouncerDeployment(
-            self, self._engine, node=self._node_id, kubeconfig=self._layout.root / "boot.kubeconfig", then=prove
+            self, self._engine, node=self._node_id, kubeconfig=self._layout.root / "boot.kubeconfig"
         )
         bouncer.begin()
         try:
             creation.create(order, self._engine, progress=progress)
-            progress("waiting for the image bouncer, and comparing what runs with what was asked for")
-            files = bouncer.finish()
+            self._prove(progress=progress)
+            files = {path: file for path, file in node_state.read(self).items() if path != boot.STATIC_POD}
+            progress("waiting for the image bouncer")
+            bouncer.finish()
         except BaseException:
             bouncer.cancel()
             raise
-        self.wait_api_server(timeout_s=_RESET_API_SERVER_S)
         seen = self._objects(), files
         self._keep(_BOOT_STATE, *boot.without_bouncer(*seen))
         self._first_verdict(DEFAULT_STATE)
@@ -182,12 +177,14 @@ class KindCluster:
         self._keep(state, *seen)
         self._set_state(state)
 
-    def _compare(self) -> None:
-        """Compare what runs on a node that has just been made with what the cluster definition asks for."""
+    def _prove(self, *, progress: Callable[[str], None]) -> None:
+        """Wait for the API server of a cluster that kind has made, and compare what runs with what was asked for."""
         from lab.cluster.definition import read_cluster_definition  # noqa: PLC0415 - needs pydantic
         from lab.cluster.kind import making  # noqa: PLC0415
         from lab.cluster.kind.proof import prove  # noqa: PLC0415
 
+        self.wait_api_server(timeout_s=_RESET_API_SERVER_S)
+        progress("comparing what runs with what the cluster definition asks for")
         definition = read_cluster_definition(Path(self._settings().definition))
         node = self._require_node()
         sight = api_server.look(self._engine, node)

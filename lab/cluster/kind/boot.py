@@ -14,7 +14,7 @@ import tarfile
 import threading
 import time
 from importlib import resources
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 STATIC_POD = f"/etc/kubernetes/manifests/{BOOT_BOUNCER}"
 """Where the node has the bouncer of the boot."""
-Result = TypeVar("Result")
 _ADMINISTRATOR = "/etc/kubernetes/super-admin.conf"
 """Of both that kubeadm writes, the one that may do everything before the first role is bound."""
 _AS_ADMINISTRATOR = (f"--kubeconfig={_ADMINISTRATOR}",)
@@ -97,15 +96,6 @@ def static_pod() -> dict[str, Any]:
     }
 
 
-def end(cluster: Cluster) -> None:
-    """Have the kubelet end the bouncer of the boot; from then on only the deployed one answers."""
-    result = cluster.node_exec(("rm", "-f", STATIC_POD))
-    if result.exit_code != 0:
-        raise LabError(
-            "node-file", f"the bouncer of the boot cannot be ended: {result.stderr.strip()}", hint="lab down, lab up"
-        )
-
-
 def without_bouncer(objects: Objects, files: Mapping[str, NodeFile]) -> tuple[Objects, dict[str, NodeFile]]:
     """What the same lab would look like open and without its bouncer: the state from which any other is reached.
 
@@ -119,7 +109,7 @@ def without_bouncer(objects: Objects, files: Mapping[str, NodeFile]) -> tuple[Ob
     return kept, {**files, ADMISSION_CONFIG: opened}
 
 
-class BouncerDeployment(Generic[Result]):
+class BouncerDeployment:
     """Deploys the bouncer as soon as the API server of a cluster that is being made can hold it.
 
     Args:
@@ -127,20 +117,9 @@ class BouncerDeployment(Generic[Result]):
         engine: Docker.
         node: finds the node; None while there is none.
         kubeconfig: where an administrator's kubeconfig may be kept for as long as this takes.
-        then: what else can be done before kind has ended.
     """
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        engine: Engine,
-        *,
-        node: Callable[[], str | None],
-        kubeconfig: Path,
-        then: Callable[[], Result],
-    ) -> None:
-        self._then = then
-        self._results: list[Result] = []
+    def __init__(self, cluster: Cluster, engine: Engine, *, node: Callable[[], str | None], kubeconfig: Path) -> None:
         self._cluster = cluster
         self._engine = engine
         self._node = node
@@ -158,22 +137,20 @@ class BouncerDeployment(Generic[Result]):
         self._cancelled.set()
         self._thread.join()
 
-    def finish(self) -> Result:
-        """Wait until the bouncer starts, its Service is there, and the rest is done too; what that gave.
+    def finish(self) -> None:
+        """Wait until the bouncer starts, its Service is there, and the bouncer of the boot has been told to end.
 
         Raises:
-            LabError: it is not deployed, or the rest went wrong.
+            LabError: it is not deployed.
         """
         self._thread.join()
         if self._error is not None:
             raise self._error
-        return self._results[0]
 
     def _run(self) -> None:
         try:
             asyncio.run(self._deploy())
-            end(self._cluster)
-            self._results.append(self._then())
+            _end_boot_bouncer(self._cluster)
         except _CancelledError:
             pass
         except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
@@ -259,6 +236,15 @@ async def _is_complete(api: ApiClient) -> bool:
     pods = (await api.get(_SYSTEM_PODS))["items"]
     shown = {pod["metadata"]["name"] for pod in pods if _MIRROR in (pod["metadata"].get("annotations") or {})}
     return all(any(name.startswith(f"{program}-") for name in shown) for program in (*COMPONENTS.values(), ETCD))
+
+
+def _end_boot_bouncer(cluster: Cluster) -> None:
+    """Have the kubelet end the bouncer of the boot; from then on only the deployed one answers."""
+    result = cluster.node_exec(("rm", "-f", STATIC_POD))
+    if result.exit_code != 0:
+        raise LabError(
+            "node-file", f"the bouncer of the boot cannot be ended: {result.stderr.strip()}", hint="lab down, lab up"
+        )
 
 
 def _manifests() -> tuple[dict[str, Any], dict[str, Any]]:
