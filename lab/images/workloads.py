@@ -134,6 +134,7 @@ class WorkloadImages:
         self._directory = paths.cache / "images"
         self._components = Components(paths, bin_dir=bin_dir, progress=progress)
         self._progress = progress
+        self._layers: dict[tuple[str, ...], bytes] = {}
 
     def storage(self) -> Path:
         """The storage directory; at first every image in it is a stand-in."""
@@ -166,10 +167,7 @@ class WorkloadImages:
             recipes = {row: recipe for row in rows if (recipe := self._recipe(row)) is not None}
             todo = {row: recipe for row, recipe in recipes.items() if made.get(row.references[0]) != recipe.key}
             if todo:
-                built = [self._build(row, recipe) for row, recipe in todo.items()]
-                asyncio.run(_push(self._components.ensure("registry")["registry"], storage, built))
-                made |= {row.references[0]: recipe.key for row, recipe in todo.items()}
-                (storage / "made.json").write_text(json.dumps(made, indent=2))
+                asyncio.run(self._make(todo, storage=storage, made=made))
         return tuple(row.references[0] for row in recipes)
 
     def lacking(self, images: Sequence[str]) -> tuple[str, ...]:
@@ -203,6 +201,20 @@ class WorkloadImages:
     def ensure_all(self) -> tuple[str, ...]:
         """Have every image that runs."""
         return self.ensure([row.references[0] for row in CATALOGUE])
+
+    async def _make(self, todo: Mapping[CatalogueImage, Recipe], *, storage: Path, made: Mapping[str, str]) -> None:
+        """Make images one by one, and note each: whoever is interrupted goes on where it was."""
+        noted = dict(made)
+        program = self._components.ensure("registry")["registry"]
+        with tempfile.TemporaryDirectory(prefix="lab-registry-") as scratch:
+            config = RegistryConfig(endpoint=Endpoint.unix(Path(scratch, "socket")), root=storage)
+            async with serving(program, config, directory=Path(scratch)) as endpoint:
+                for row, recipe in todo.items():
+                    await push_images(endpoint, [self._build(row, recipe)])
+                    noted[row.references[0]] = recipe.key
+                    staged = storage / "made.json.new"
+                    staged.write_text(json.dumps(noted, indent=2))
+                    staged.replace(storage / "made.json")
 
     def _build(self, row: CatalogueImage, recipe: Recipe) -> RunnableImage:
         self._progress(f"making the image {row.references[0]}")
@@ -306,7 +318,10 @@ class WorkloadImages:
         return Recipe(key=_key(*versions, *_PYTHON_PACKAGES, content), layers=layers, content=content)
 
     def _packages(self, packages: tuple[str, ...]) -> bytes:
-        return debian.layer(packages, cache=self._directory / "layers", progress=self._progress)
+        """A layer of Debian packages; asked for once, because apt takes a second to tell what they depend on."""
+        if packages not in self._layers:
+            self._layers[packages] = debian.layer(packages, cache=self._directory / "layers", progress=self._progress)
+        return self._layers[packages]
 
     def _python_layer(self, versions: Sequence[str], *, python: str) -> bytes:
         """The libraries that the bouncer needs, for another Python than the one that runs here."""
@@ -344,13 +359,6 @@ class _Lock:
 
     def __exit__(self, *exc_info: object) -> None:
         self._file.close()
-
-
-async def _push(program: Path, storage: Path, images: Sequence[RunnableImage]) -> None:
-    with tempfile.TemporaryDirectory(prefix="lab-registry-") as scratch:
-        config = RegistryConfig(endpoint=Endpoint.unix(Path(scratch, "socket")), root=storage)
-        async with serving(program, config, directory=Path(scratch)) as endpoint:
-            await push_images(endpoint, images)
 
 
 def _row(image: str) -> CatalogueImage | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import tarfile
 from typing import TYPE_CHECKING
@@ -13,7 +14,10 @@ from lab.images.workloads import ADDON_IMAGES, WorkloadImages
 from lab.paths import LabPaths
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
     from pathlib import Path
+
+    from lab.images.workloads import RunnableImage
 
 
 def _nobody(_text: str) -> None:
@@ -143,3 +147,41 @@ def test_a_tree_is_the_layer_unpacked_and_is_kept(monkeypatch: pytest.MonkeyPatc
     assert (tree / "usr/bin/python3").read_bytes() == b"program"
     (tree / "kept").touch()
     assert (debian.tree(["python3-minimal"], cache=tmp_path, progress=_nobody) / "kept").exists()
+
+
+def test_whoever_is_interrupted_while_images_are_made_goes_on_where_it_was(
+    images: WorkloadImages, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pushed: list[str] = []
+    asked: list[tuple[str, ...]] = []
+
+    @contextlib.asynccontextmanager
+    async def no_registry(*_: object, **__: object) -> AsyncIterator[None]:
+        yield
+
+    async def push(_endpoint: None, pushables: Sequence[RunnableImage]) -> None:
+        (one,) = pushables
+        if len(pushed) == 2:
+            raise KeyboardInterrupt
+        pushed.append(one.repository)
+
+    def layer(packages: tuple[str, ...], **_: object) -> bytes:
+        asked.append(packages)
+        return tar_of({})
+
+    monkeypatch.setattr(images, "storage", lambda: tmp_path)
+    monkeypatch.setattr(images._components, "ensure", lambda *_: {"registry": tmp_path})
+    monkeypatch.setattr(workloads, "serving", no_registry)
+    monkeypatch.setattr(workloads, "push_images", push)
+    monkeypatch.setattr(debian, "layer", layer)
+    references = ["nginx:1.27", "internal-registry.io/nginx", "docker.io/library/redis:7"]
+
+    with pytest.raises(KeyboardInterrupt):
+        images.ensure(references)
+    pushed_before = pushed.copy()
+    pushed.clear()
+    images.ensure(references)
+
+    assert pushed_before == ["docker.io/library/nginx", "internal-registry.io/nginx"]
+    assert pushed == ["docker.io/library/redis"]
+    assert asked == [("nginx",), ("redis-server",)], "apt takes its time, and has been asked once for each layer"
