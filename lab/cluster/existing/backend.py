@@ -388,7 +388,8 @@ class ExistingCluster:
         timeout_s: float = 60.0,
     ) -> ExecResult:
         """Run a command on this machine, in the directory that stands for ``/root``."""
-        return self._require().run(argv, stdin=stdin, env=env, timeout_s=timeout_s)
+        here = [self._overlay.script(part) for part in argv]
+        return self._require().run(here, stdin=stdin, env=env, timeout_s=timeout_s)
 
     def node_shell(self, argv: Sequence[str] = ()) -> int:
         """There is no node.

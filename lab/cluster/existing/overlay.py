@@ -13,6 +13,7 @@ words.
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,8 @@ _GATEKEEPERS_OWN = _WEBHOOKS | {(_RBAC, "clusterroles"), (_RBAC, "clusterrolebin
 """Kinds of which Gatekeeper has some, by names that begin with its own."""
 
 _READS = frozenset({"GET", "HEAD", "OPTIONS"})
+_SERVER_NAME = re.compile(r"(?<![\w.-])(DNS:[a-z0-9-]+\.)([a-z0-9-]+)\.svc(?![\w-])")
+"""As openssl takes it for ``subjectAltName``."""
 _CONTAINERS = frozenset({"containers", "initContainers"})
 _STREAMS = frozenset({"exec", "attach", "portforward", "proxy"})
 
@@ -126,6 +129,10 @@ class Overlay:
             return name  # it is for the API server to say what is wrong with it
         whole = f"{reference.domain}/{reference.path}:{reference.tag or DEFAULT_TAG}"
         return f"{self.place}{whole}" if whole in self.images and reference.digest is None else name
+
+    def script(self, text: str) -> str:
+        """A script whose certificates are for Services under their names in the cluster, by which they are called."""
+        return _SERVER_NAME.sub(lambda name: f"{name[1]}{self.namespace(name[2])}.svc", text)
 
     # --- requests --------------------------------------------------------------------------------------------------
 

@@ -47,6 +47,19 @@ def test_every_name_that_can_vary_has_the_prefix(path: str, there: str) -> None:
     assert OVERLAY.target(target(path)).path == there
 
 
+@pytest.mark.parametrize(
+    ("script", "there"),
+    [
+        ("-addext subjectAltName=DNS:a.shop.svc -keyout a", "-addext subjectAltName=DNS:a.{}shop.svc -keyout a"),
+        ("DNS:a.shop.svc,DNS:a.shop.svc.cluster.local", "DNS:a.{0}shop.svc,DNS:a.{0}shop.svc.cluster.local"),
+        ("DNS:webhook.example.com", "DNS:webhook.example.com"),
+        ("curl https://a.shop.svc/", "curl https://a.shop.svc/"),
+    ],
+)  # fmt: skip
+def test_a_certificate_is_for_the_name_by_which_a_service_is_called(script: str, there: str) -> None:
+    assert OVERLAY.script(script) == there.format(OVERLAY.prefix)
+
+
 def test_what_is_no_object_is_no_target() -> None:
     assert target_of("/version") is None
     assert target_of("/openapi/v3/apis/apps/v1") is None
