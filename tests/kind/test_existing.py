@@ -96,6 +96,10 @@ class Owner:
                 found["Event", metadata["namespace"], metadata["name"]] = (metadata["uid"], event.get("count"))
         for pod in self.node.get("pods", "-A")["items"]:
             metadata = pod["metadata"]
+            key = ("Pod", metadata["namespace"], metadata["name"])
+            if key in found:  # a kubelet writes the status again when it likes, so that the version says nothing
+                said = {name: metadata.get(name) for name in ("generation", "labels", "annotations")}
+                found[key] = (metadata["uid"], said, pod["spec"])
             restarts = [status["restartCount"] for status in pod["status"].get("containerStatuses", ())]
             found["restarts", metadata["namespace"], metadata["name"]] = restarts
         return found
