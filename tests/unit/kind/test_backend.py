@@ -10,6 +10,7 @@ import pytest
 from lab.cluster.kind import leftovers
 from lab.cluster.kind.backend import KindCluster
 from lab.cluster.kind.layout import KindSettings, cluster_name
+from lab.cluster.kind.node_api_server import NodeApiServer
 from lab.cluster.protocol import Cluster, ExecResult, ImageLoading, Snapshots
 from lab.errors import LabError
 from lab.paths import LabPaths
@@ -114,7 +115,7 @@ def test_a_lab_whose_api_server_does_not_answer_is_starting(paths: LabPaths) -> 
 def test_the_rest_of_the_node_is_woken_once_for_each_new_api_server(
     paths: LabPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(KindCluster, "_answers", lambda _: True)
+    monkeypatch.setattr(NodeApiServer, "_answers", lambda _: True)
     engine = FakeEngine(output=look(["kube-apiserver", "--a=b"]))
     cluster = lab(paths, engine)
     cluster.wait_api_server(timeout_s=1)
@@ -126,7 +127,7 @@ def test_the_rest_of_the_node_is_woken_once_for_each_new_api_server(
 
 
 def test_what_cannot_be_woken_is_tried_again(paths: LabPaths, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(KindCluster, "_answers", lambda _: True)
+    monkeypatch.setattr(NodeApiServer, "_answers", lambda _: True)
     engine = FakeEngine(output=look(["kube-apiserver", "--a=b"]))
     cluster = lab(paths, engine)
     cluster.wait_api_server(timeout_s=1)
@@ -141,7 +142,7 @@ def test_what_cannot_be_woken_is_tried_again(paths: LabPaths, monkeypatch: pytes
 def test_an_api_server_of_before_is_ended_and_the_kubelet_looks_at_once(
     paths: LabPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(KindCluster, "_answers", lambda _: True)
+    monkeypatch.setattr(NodeApiServer, "_answers", lambda _: True)
     engine = FakeEngine(output=look(["kube-apiserver", "--old"], written_s=990))
     cluster = lab(paths, engine)
     with pytest.raises(LabError):
