@@ -43,7 +43,10 @@ _GONE_S = 60.0
 _FINALIZERS_S = 6.0
 _MADE_S = 60.0
 _POLL_S = 0.3
-_AT_ONCE = {"gracePeriodSeconds": 0, "propagationPolicy": "Background"}
+_SOON = {"gracePeriodSeconds": 1, "propagationPolicy": "Background"}
+"""As soon as is sure: with 0 a Pod would be gone at once, and its containers would go on for as long as they like."""
+_OWNED = ("/apis/batch/v1/jobs", "/apis/apps/v1/replicasets", "/api/v1/pods")
+"""What controllers make because of another object, owners before what they own."""
 
 
 async def read(api: ApiClient) -> Objects:
@@ -173,24 +176,43 @@ async def _list(api: ApiClient, root: str, plural: str, kind: str) -> Objects:
 
 
 async def _remove(api: ApiClient, extra: Objects) -> None:
+    """Remove objects, and what runs because of them: a webhook that still answered would decide in the next state."""
     first = [path for path in extra if _plural(path) in _FIRST]
     await asyncio.gather(*(_delete(api, path) for path in first))
     await asyncio.gather(*(_delete(api, path) for path in extra if path not in first))
     began_s = time.monotonic()
-    left = list(extra)
-    while left := [path for path in left if await _is_there(api, path)]:
+    left, owners = list(extra), {item["metadata"]["uid"] for item in extra.values()}
+    while extra:
+        owned = await _owned_by(api, owners)
+        left = [path for path in left if await _is_there(api, path)]
+        if not left and not owned:
+            return
+        await asyncio.gather(*(_delete(api, path) for path in owned))
         waited_s = time.monotonic() - began_s
         if waited_s > _GONE_S:
             raise WaitError(
                 what="what a scenario has made to go",
                 timeout_s=_GONE_S,
-                last_seen=", ".join(left),
+                last_seen=", ".join([*left, *owned]),
                 hint="see what holds it (metadata.finalizers), or lab down and lab up",
             )
         if waited_s > _FINALIZERS_S:
             # Whoever would have done the last work on it may be gone itself.
             await asyncio.gather(*(_let_go(api, path) for path in left))
         await asyncio.sleep(_POLL_S)
+
+
+async def _owned_by(api: ApiClient, owners: set[str]) -> list[str]:
+    """What is there because of some objects; their uids come to those of its owners."""
+    found = []
+    for collection in _OWNED:
+        root, _, plural = collection.rpartition("/")
+        for item in (await api.get(collection))["items"]:
+            metadata = item["metadata"]
+            if any(owner["uid"] in owners for owner in metadata.get("ownerReferences", ())):
+                owners.add(metadata["uid"])
+                found.append(f"{root}/namespaces/{metadata['namespace']}/{plural}/{metadata['name']}")
+    return found
 
 
 async def _make(api: ApiClient, changed: Objects) -> None:
@@ -239,7 +261,7 @@ async def _write(api: ApiClient, path: str, item: Resource) -> None:
 
 async def _delete(api: ApiClient, path: str) -> None:
     with contextlib.suppress(ApiError):  # what has gone meanwhile; what does not go is waited for, and told
-        await api.delete(path, _AT_ONCE)
+        await api.delete(path, _SOON)
 
 
 async def _is_there(api: ApiClient, path: str) -> bool:
@@ -253,7 +275,7 @@ async def _is_there(api: ApiClient, path: str) -> bool:
 async def _let_go(api: ApiClient, path: str) -> None:
     with contextlib.suppress(ApiError):
         await api.patch(path, {"metadata": {"finalizers": None}})
-        await api.delete(path, _AT_ONCE)
+        await api.delete(path, _SOON)
 
 
 def _plural(path: str) -> str:

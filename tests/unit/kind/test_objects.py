@@ -26,7 +26,7 @@ class Server:
     def __init__(self, **kinds: list[dict[str, Any]]) -> None:
         self.kinds: dict[str, dict[str, dict[str, Any]]] = {
             kind: {found["metadata"]["name"]: found for found in kinds.get(kind, [])}
-            for kind in ("configmaps", "pods", "leases", "deployments", "replicasets")
+            for kind in ("configmaps", "pods", "leases", "deployments", "replicasets", "jobs")
         }
         self.log: list[str] = []
         self.held: set[str] = set()
@@ -68,7 +68,7 @@ class Server:
     async def delete(self, path: str, body: dict[str, Any]) -> None:
         kind, name = path.split("/")[-2:]
         self.log.append(f"delete {name}")
-        assert body["gracePeriodSeconds"] == 0
+        assert body["gracePeriodSeconds"] == 1
         if name not in self.held:
             self.kinds[kind].pop(name, None)
 
@@ -111,6 +111,23 @@ def test_what_is_extra_goes_what_is_missing_comes_and_what_was_changed_is_put_ba
     assert put_back(server, wanted) == {f"{CONFIGMAPS}/changed", f"{CONFIGMAPS}/gone", f"{PODS}/extra"}
     assert server.log == ["delete extra", "update changed", "create gone"]
     assert compare(server, wanted) == objects.Difference(extra={}, changed={})
+
+
+def test_what_runs_because_of_something_extra_goes_with_it_and_is_waited_for() -> None:
+    server = Server(deployments=[item("webhook")])
+    for kind, owner in (("replicasets", "u-webhook"), ("pods", "u-webhook-1")):
+        one = item({"replicasets": "webhook-1", "pods": "webhook-1-a"}[kind])
+        one["metadata"]["ownerReferences"] = [{"uid": owner}]
+        server.kinds[kind][one["metadata"]["name"]] = one
+    other = item("other-1-a")
+    other["metadata"]["ownerReferences"] = [{"uid": "u-other-1"}]
+    server.kinds["pods"]["other-1-a"] = other
+
+    deployments = "/apis/apps/v1/namespaces/default/deployments"
+    asyncio.run(objects._remove(server, {f"{deployments}/webhook": item("webhook")}))  # type: ignore[arg-type]
+
+    assert server.log == ["delete webhook", "delete webhook-1", "delete webhook-1-a"]
+    assert list(server.kinds["pods"]) == ["other-1-a"]
 
 
 def test_a_cluster_that_is_as_it_was_is_left_alone() -> None:
