@@ -31,10 +31,6 @@ installed := $(VENV)/.lab-installed
 installed_dev := $(VENV)/.lab-installed-dev
 selected_main := -m "not thorough"
 selected_all :=
-# With every test, those on kind too, where Docker answers or can be installed.
-kind_main :=
-kind_all = if why=$$($(python) -m tests.sandbox possible 2>&1); then \
-  $(MAKE) --no-print-directory test-kind || kind=$$?; else echo "kind is not tested: $$why"; fi;
 ifeq ($(filter $(TESTS),main all),)
 $(error TESTS=$(TESTS) is neither main nor all)
 endif
@@ -71,10 +67,9 @@ demo: $(installed)
 # The long tests first, so that no worker is idle at the end; lint beside them, its words last when it failed.
 test: programs $(installed_dev)
 	@mkdir -p reports; $(MAKE) --no-print-directory lint >reports/lint.txt 2>&1 & lint=$$!; \
-	  kind=0; $(kind_$(TESTS)) \
 	  $(python) -m pytest $(selected_$(TESTS)) -n $(WORKERS) --dist loadgroup --lab-shuffle $(SEED) --junitxml=reports/junit.xml \
 	    tests/e2e tests/integration tests/unit; tests=$$?; \
-	  wait $$lint || { cat reports/lint.txt; exit 1; }; exit $$((tests ? tests : kind))
+	  wait $$lint || { cat reports/lint.txt; exit 1; }; exit $$tests
 
 lint: $(installed_dev)
 	@$(python) -m ruff check .

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,17 +18,6 @@ from tests.sandbox.machine import look
 @click.group()
 def sandbox() -> None:
     """Set this test machine up for kind."""
-
-
-@sandbox.command()
-def possible() -> None:
-    """Say why there can be no Docker here, and exit with 1; where there can be one, say nothing."""
-    if engine.server_version() is not None:
-        return
-    if os.geteuid() != 0:
-        sys.exit("no Docker answers, and only root can install one")
-    if shutil.which("apt-get") is None:
-        sys.exit("no Docker answers, and without apt-get none is installed here")
 
 
 @sandbox.command()

@@ -73,19 +73,19 @@ def install(say: Callable[[str], None]) -> None:
     missing = [package for program, package in PACKAGES.items() if shutil.which(program) is None]
     if not missing:
         return
-    if os.geteuid() != 0:
+    as_root = () if os.geteuid() == 0 else ("sudo", "--non-interactive")
+    if as_root and shutil.which("sudo") is None:
         raise LabError(
             "sandbox-root",
             f"only root can install {', '.join(missing)}",
             hint="run it as root, on a test machine; or install them yourself",
         )
     say(f"installing {', '.join(missing)}")
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    apt_get = (*as_root, "env", "DEBIAN_FRONTEND=noninteractive", "apt-get")
     for arguments in (("update", "-q"), ("install", "-q", "-y", "--no-install-recommends", *missing)):
         done = subprocess.run(
-            ["apt-get", *arguments], env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL,
-            check=False,
-        )  # fmt: skip
+            (*apt_get, *arguments), capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+        )
         if done.returncode != 0:
             raise LabError(
                 "sandbox-install",
