@@ -122,7 +122,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize("lab_scenario", parameters, indirect=True)
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Have the lab in the start state that a test needs, before its fixtures are set up."""
     if "lab_cluster" not in getattr(item, "fixturenames", ()):

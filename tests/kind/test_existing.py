@@ -111,6 +111,7 @@ def owner(paths: LabPaths, docker_engine: Engine, tmp_path_factory: pytest.TempP
     cluster = f"theirs-{secrets.token_hex(3)}"
     configuration = kind_configuration(look(), directory)
     configuration |= {"kind": "Cluster", "apiVersion": "kind.x-k8s.io/v1alpha4"}
+    configuration["networking"] = {"disableDefaultCNI": True}  # the lab's node image has a bridge of its own
     (directory / "kind.yaml").write_text(yaml.safe_dump(configuration))
     kubeconfig = directory / "kubeconfig"
     with contextlib.ExitStack() as stack:
