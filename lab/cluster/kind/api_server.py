@@ -26,6 +26,8 @@ SETTLED_S = 15.0
 """So long after the manifest was written, the kubelet has noticed, however busy the machine: it watches the files."""
 NOTICED_S = 3.0
 """The same, where an early guess does no harm."""
+FORGOTTEN_S = 6.0
+"""So long the kubelet leaves a Pod alone between two runs, and some time: a wrong guess does no harm here either."""
 
 _LOOK = r"""
 manifest=/etc/kubernetes/manifests/kube-apiserver.yaml
@@ -34,7 +36,7 @@ if [ -e "$manifest" ]; then
   echo "written $(stat -c %.Y "$manifest")"
   echo "manifest $(base64 -w0 < "$manifest")"
 fi
-for comm in $(grep -lxE 'kube-apiserver|kube-controller|kube-scheduler|etcd' /proc/[0-9]*/comm 2>/dev/null); do
+for comm in $(grep -lxE 'kube-apiserver|kube-controller|kube-scheduler|etcd|kubelet' /proc/[0-9]*/comm 2>/dev/null); do
   process=${comm%/comm}
   line=$(base64 -w0 < "$process/cmdline" 2>/dev/null)
   began=$(cut -d' ' -f22 "$process/stat" 2>/dev/null)
@@ -55,7 +57,7 @@ _ERROR = re.compile(r'err="(?P<text>(?:[^"\\]|\\.)*)"')
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
-    """A process of the control plane.
+    """A process of the control plane, or the kubelet.
 
     Attributes:
         pid: as the node sees it.
@@ -98,7 +100,7 @@ class Sight:
         now_s: when.
         manifest: the API server's manifest; None when there is none.
         written_s: when it was written.
-        processes: the control plane's.
+        processes: the control plane's, and the kubelet.
         logs: the API server's two newest, the newest first: what runs now, and what ran before.
         restarts: how often its container has been started again.
         kubelet_errors: what the kubelet has to say about it since the manifest was written.
@@ -116,6 +118,11 @@ class Sight:
     def api_servers(self) -> tuple[Process, ...]:
         """The API server's processes: two for a moment while one takes the other's place."""
         return tuple(process for process in self.processes if process.name == "kube-apiserver")
+
+    @property
+    def kubelet_began_s(self) -> float:
+        """When the kubelet was started; 0 when it does not run."""
+        return max((process.began_s for process in self.processes if process.name == "kubelet"), default=0.0)
 
 
 def look(engine: Engine, node: str) -> Sight:
@@ -219,6 +226,18 @@ def outlived(sight: Sight, *, known: str = "") -> tuple[int, ...]:
     )
 
 
+def is_forgotten(sight: Sight) -> bool:
+    """Whether the kubelet is about to wait for ever before it starts what the manifest asks for.
+
+    One that was started while no API server ran ends no Pod before it has heard from one (kubernetes,
+    pkg/kubelet/kubelet.go, deletePod), and the static pod of another manifest waits until the one before it has ended.
+    Started anew, the kubelet knows the newest manifest alone.
+    """
+    if sight.manifest is None or sight.api_servers or not 0 < sight.kubelet_began_s < sight.written_s:
+        return False
+    return sight.now_s - max(sight.written_s, *(log.written_s for log in sight.logs), 0.0) > FORGOTTEN_S
+
+
 def meaning(manifest: bytes) -> str:
     """A hash over what a manifest says: the kubelet starts another API server when that changes, and only then."""
     try:
@@ -249,8 +268,9 @@ def _is_settled(sight: Sight, process: Process, known: str) -> bool:
 
 
 def logged_error(sight: Sight) -> str:
-    """What its last run ended with, unless that was one of an earlier manifest, or it was ended by somebody."""
-    errors = (fatal_error_in(log.tail) for log in sight.logs if log.written_s >= sight.written_s)
+    """What its last run ended with, unless somebody ended it, or that was one of an earlier manifest or kubelet."""
+    since_s = max(sight.written_s, sight.kubelet_began_s)
+    errors = (fatal_error_in(log.tail) for log in sight.logs if log.written_s >= since_s)
     return next(filter(None, errors), "")
 
 

@@ -72,13 +72,17 @@ class NodeApiServer:
         """The API server as it is now.
 
         Args:
-            hurry: end an API server of an earlier manifest now, which the kubelet would give half a minute.
+            hurry: end an API server of an earlier manifest now, which the kubelet would give half a minute; start the
+                kubelet anew where it would wait for ever.
         """
         sight = self.sight()
         known = self._known_meaning(sight)
         if hurry and (outlived := api_server.outlived(sight, known=known)):
             self._kill(outlived)
             self._engine.run(self._node(), followers.RESTART_KUBELET)
+        elif hurry and api_server.is_forgotten(sight):
+            self._engine.run(self._node(), followers.RESTART_KUBELET)
+            sight = self.sight()
         status = api_server.describe(sight, answers=bool(sight.api_servers) and self._answers(), known=known)
         if status.state == "running" and sight.manifest is not None and not known:
             record = {"process": _identity(sight), "meaning": api_server.meaning(sight.manifest)}

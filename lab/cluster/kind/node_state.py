@@ -1,6 +1,8 @@
 """The files of a node that belong to a start state: remembered when it stands, put back by a reset.
 
-A file is written only where it differs, so that the kubelet restarts no static pod whose manifest is as it was.
+A file is written only where it differs, so that the kubelet restarts no static pod whose manifest is as it was. Where
+the API server's manifest differs, or no API server runs, the kubelet is stopped for as long as files are written. It
+would start an API server with half of them, or none at all: `api_server.is_forgotten`.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 from lab.errors import LabError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from lab.cluster.protocol import Cluster
@@ -27,6 +30,9 @@ find /etc/kubernetes /etc/hosts -path /etc/kubernetes/audit -prune -o -type f -p
     printf '%s %s\n' "$(base64 -w0 < "${entry#* }")" "$(printf '%s' "$entry" | base64 -w0)"
   done
 """
+_IS_GONE = ("sh", "-c", "! pgrep -x kube-apiserver > /dev/null")
+_HALT = ("sh", "-c", "systemctl stop kubelet && { pkill -KILL -x kube-apiserver || true; }")
+_GO_ON = ("systemctl", "start", "kubelet")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,18 +77,43 @@ def load(path: Path) -> dict[str, NodeFile]:
 def put_back(cluster: Cluster, wanted: dict[str, NodeFile]) -> set[str]:
     """Make the node's files the same as those; the paths that had to be changed.
 
+    When no API server runs, its manifest is written in any case: what was logged before that is past.
+
     Raises:
-        LabError: ``node-file``.
+        LabError: ``node-file``; ``kubelet``: it cannot be stopped or started.
     """
     present = read(cluster)
     extra = [path for path in present if path not in wanted]
+    changed = [path for path, file in wanted.items() if present.get(path) != file]
+    if API_SERVER_MANIFEST not in changed and cluster.node_exec(_IS_GONE).exit_code == 0:
+        changed.append(API_SERVER_MANIFEST)
+    if API_SERVER_MANIFEST not in changed:
+        _write(cluster, wanted, extra=extra, changed=changed)
+    else:
+        _systemctl(cluster, _HALT)
+        try:
+            _write(cluster, wanted, extra=extra, changed=changed)
+        finally:
+            _systemctl(cluster, _GO_ON)
+    return {*extra, *changed}
+
+
+def _write(cluster: Cluster, wanted: dict[str, NodeFile], *, extra: Sequence[str], changed: Sequence[str]) -> None:
     if extra:
         cluster.node_exec(("rm", "-f", "--", *extra))
-    changed = [path for path, file in wanted.items() if present.get(path) != file]
     for path in changed:
         file = wanted[path]
         if path == _IN_PLACE:
             cluster.node_exec(("sh", "-c", 'cat > "$1"', "sh", path), stdin=file.content)
         else:
             cluster.write_node_file(path, file.content, mode=file.mode)
-    return {*extra, *changed}
+
+
+def _systemctl(cluster: Cluster, argv: Sequence[str]) -> None:
+    done = cluster.node_exec(argv)
+    if done.exit_code != 0:
+        raise LabError(
+            "kubelet",
+            f"the node's kubelet can be neither stopped nor started: {done.stderr.strip()}",
+            hint="see lab logs; lab down and lab up make the lab afresh",
+        )

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from lab.cluster.kind.api_server import Log, Process, Sight, asked_for, describe, meaning, outlived, parse
+from lab.cluster.kind.api_server import Log, Process, Sight, asked_for, describe, is_forgotten, meaning, outlived, parse
 from lab.errors import LabError
 
 ARGV = ("kube-apiserver", "--enable-admission-plugins=NodeRestriction", "--event-ttl=60m")
@@ -142,3 +142,36 @@ def test_while_it_tries_once_more_it_is_shown_with_what_it_ended_of() -> None:
     assert status.state == "starting"
     assert "no config specified" in status.error
     assert describe(replace(SIGHT, logs=logs, restarts=3), answers=True).error == ""
+
+
+KUBELET = Process(pid=20, argv=("/usr/bin/kubelet", "--v=0"), began_s=980.0)
+WAITED_FOR = replace(SIGHT, processes=(KUBELET,))
+
+
+def test_a_kubelet_that_starts_nothing_under_a_newer_manifest_has_forgotten_it() -> None:
+    assert is_forgotten(WAITED_FOR)
+    # The last run of the manifest before may end after this one was written.
+    assert is_forgotten(replace(WAITED_FOR, logs=(Log(run=5, written_s=991.0, tail=CRASH),)))
+
+
+@pytest.mark.parametrize(
+    "sight",
+    [
+        replace(WAITED_FOR, manifest=None),
+        replace(WAITED_FOR, processes=(KUBELET, RUNNING)),
+        replace(WAITED_FOR, processes=()),
+        replace(WAITED_FOR, now_s=994.0),
+        replace(WAITED_FOR, logs=(Log(run=5, written_s=1098.0, tail=CRASH),)),
+        replace(WAITED_FOR, processes=(replace(KUBELET, began_s=995.0),)),
+    ],
+    ids=["no-manifest", "one-runs", "no-kubelet", "just-written", "tried-lately", "newer-kubelet"],
+)
+def test_one_that_is_at_work_has_not(sight: Sight) -> None:
+    assert not is_forgotten(sight)
+
+
+def test_what_was_logged_before_the_kubelet_started_anew_is_past() -> None:
+    failed = replace(WAITED_FOR, logs=(Log(run=5, written_s=991.0, tail=CRASH),))
+    assert describe(failed, answers=False).state == "failed"
+    anew = replace(failed, processes=(replace(KUBELET, began_s=1099.0),))
+    assert describe(anew, answers=False).state == "starting"

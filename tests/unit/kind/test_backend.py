@@ -151,6 +151,13 @@ def test_an_api_server_of_before_is_ended_and_the_kubelet_looks_at_once(
     assert engine.ran[2] == ("systemctl", "restart", "kubelet")
 
 
+def test_a_kubelet_that_would_wait_for_ever_is_started_anew(paths: LabPaths) -> None:
+    engine = FakeEngine(output=look(["/usr/bin/kubelet"], written_s=960))
+    with pytest.raises(LabError):
+        lab(paths, engine).wait_api_server(timeout_s=0.01)
+    assert ("systemctl", "restart", "kubelet") in engine.ran
+
+
 def test_a_command_for_a_lab_that_does_not_run_is_an_error(paths: LabPaths) -> None:
     with pytest.raises(LabError) as caught:
         lab(paths, FakeEngine(node=None)).node_exec(["true"])
