@@ -32,8 +32,9 @@ FORGOTTEN_S = 6.0
 _LOOK = r"""
 manifest=/etc/kubernetes/manifests/kube-apiserver.yaml
 echo "now $(date +%s.%N)"
-if [ -e "$manifest" ]; then
-  echo "written $(stat -c %.Y "$manifest")"
+# Any of these files may be gone by the time that it is looked at.
+if written=$(stat -c %.Y "$manifest" 2>/dev/null); then
+  echo "written $written"
   echo "manifest $(base64 -w0 < "$manifest")"
 fi
 for comm in $(grep -lxE 'kube-apiserver|kube-controller|kube-scheduler|etcd|kubelet' /proc/[0-9]*/comm 2>/dev/null); do
@@ -44,7 +45,8 @@ for comm in $(grep -lxE 'kube-apiserver|kube-controller|kube-scheduler|etcd|kube
 done
 echo "uptime $(cut -d' ' -f1 /proc/uptime) $(getconf CLK_TCK)"
 for log in $(ls -1t /var/log/pods/kube-system_kube-apiserver-*/kube-apiserver/*.log 2>/dev/null | head -2); do
-  echo "log ${log##*/} $(stat -c %.Y "$log") $(tail -c 65536 "$log" | base64 -w0)"
+  written=$(stat -c %.Y "$log" 2>/dev/null) || continue
+  echo "log ${log##*/} $written $(tail -c 65536 "$log" 2>/dev/null | base64 -w0)"
 done
 """
 _KUBELET_ERRORS = r"""

@@ -1,12 +1,32 @@
 from __future__ import annotations
 
 import base64
+import subprocess
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from lab.cluster.kind.api_server import Log, Process, Sight, asked_for, describe, is_forgotten, meaning, outlived, parse
+from lab.cluster.kind.api_server import (
+    Log,
+    Process,
+    Sight,
+    asked_for,
+    describe,
+    is_forgotten,
+    look,
+    meaning,
+    outlived,
+    parse,
+)
+from lab.cluster.protocol import ExecResult
 from lab.errors import LabError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from lab.cluster.kind.engine import Engine
 
 ARGV = ("kube-apiserver", "--enable-admission-plugins=NodeRestriction", "--event-ttl=60m")
 MANIFEST = b"""\
@@ -175,3 +195,34 @@ def test_what_was_logged_before_the_kubelet_started_anew_is_past() -> None:
     assert describe(failed, answers=False).state == "failed"
     anew = replace(failed, processes=(replace(KUBELET, began_s=1099.0),))
     assert describe(anew, answers=False).state == "starting"
+
+
+class DirectoryEngine:
+    """Runs a node's commands on this machine, with the node's files in a directory.
+
+    Attributes:
+        listed: names of logs that are listed and were removed since.
+    """
+
+    def __init__(self, root: Path, *, listed: Sequence[str]) -> None:
+        self.root = root
+        self.listed = listed
+
+    def run(self, _node: str, argv: Sequence[str], **_: Any) -> ExecResult:
+        gone = "".join(f"echo {self.root}/{name}; " for name in self.listed)
+        script = f'ls() {{ {gone} command ls "$@"; }}\n{argv[2]}'
+        for path in ("/etc/kubernetes", "/var/log"):
+            script = script.replace(path, f"{self.root}{path}")
+        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
+        return ExecResult(argv=tuple(argv), exit_code=0, stdout=done.stdout, stderr=done.stderr)
+
+
+def test_a_log_that_is_removed_while_one_looks_is_passed_over(tmp_path: Path) -> None:
+    manifest = tmp_path / "etc/kubernetes/manifests/kube-apiserver.yaml"
+    log = tmp_path / "var/log/pods/kube-system_kube-apiserver-one_1/kube-apiserver/3.log"
+    for file, content in ((manifest, MANIFEST), (log, CRASH.encode())):
+        file.parent.mkdir(parents=True)
+        file.write_bytes(content)
+    sight = look(cast("Engine", DirectoryEngine(tmp_path, listed=["4.log"])), "node")
+    assert sight.manifest == MANIFEST
+    assert [(seen.run, seen.tail) for seen in sight.logs] == [(3, CRASH)]
