@@ -47,3 +47,12 @@ spec:
           secret:
             secretName: tls-secret
 YAML
+# Until the kubelet has asked the registry, this Pod waits for its container as any other does.
+for _ in {1..150}; do
+  reason=$(kubectl -n image-policy get pods -l app=image-policy-webhook \
+    -o 'jsonpath={.items[*].status.containerStatuses[*].state.waiting.reason}')
+  case $reason in
+    *ErrImagePull* | *ImagePullBackOff*) break ;;
+  esac
+  sleep 0.2
+done
