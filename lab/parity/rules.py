@@ -6,6 +6,7 @@ rules that took out different things are the explanation. Whatever no rule is ab
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -84,6 +85,19 @@ RULES = (
         pattern=re.compile(_ADDRESS),
     ),
     Rule(
+        name="scheduled",
+        reason="a Pod that is changed may have been scheduled by then, or not yet",
+        pattern=re.compile(rf"^(?:{re.escape(ABSENT)}|controlplane|[a-z0-9][a-z0-9-]*-control-plane)$"),
+        where=re.compile(_STORED + r"spec\.nodeName$"),
+        may_lack=True,
+    ),
+    Rule(
+        name="status",
+        reason="an object that is changed has what others have written about it by then",
+        where=re.compile(_STORED + r"(?:status\.|metadata\.managedFields\b)"),
+        may_lack=True,
+    ),
+    Rule(
         name="overlay",
         reason="as a guest in somebody else's cluster the lab labels what is its own",
         where=re.compile(_STORED + r"metadata\.labels\.lab\.supply-chain/(?:run|namespaces-of)"),
@@ -103,9 +117,8 @@ def explanation(fact: str, one: Any, other: Any) -> tuple[str, ...]:
     Returns:
         Names of rules; empty when something differs that no rule is about.
     """
-    if not isinstance(one, str) or not isinstance(other, str):
-        return ()
     lacking = ABSENT in (one, other)
+    one, other = (side if isinstance(side, str) else json.dumps(side) for side in (one, other))
     found = []
     for rule in RULES:
         if not rule.where.match(fact) or (lacking and not rule.may_lack):

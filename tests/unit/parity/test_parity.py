@@ -99,7 +99,7 @@ def more_arguments(checks: list[dict[str, Any]]) -> None:
 
 
 def another_field(checks: list[dict[str, Any]]) -> None:
-    checks[1]["probe"]["stored"]["spec"]["nodeName"] = "controlplane"
+    checks[1]["probe"]["stored"]["spec"]["priorityClassName"] = "urgent"
 
 
 def nothing_stored(checks: list[dict[str, Any]]) -> None:
@@ -127,7 +127,7 @@ def other_outcome(checks: list[dict[str, Any]]) -> None:
         (failed_open, "solution: open failedOpen"),
         (other_image, "solution: open stored.spec.containers[0].image"),
         (more_arguments, "solution: open stored.spec.containers[0].args[2]"),
-        (another_field, "solution: open stored.spec.nodeName"),
+        (another_field, "solution: open stored.spec.priorityClassName"),
         (nothing_stored, "solution: open stored.spec.containers[0].image"),
         (another_mismatch, "solution: digest mismatches[1]"),
         (other_feedback, "solution: digest feedback"),
@@ -287,6 +287,10 @@ POD = "web-6d4cf56db6-{}"
         ("message", POD.format("x7k2p"), "web-7f9d8c5b4c-q9wzt", ("generated-name",)),
         ("message", POD.format("x7k2p"), "api-6d4cf56db6-x7k2p", ()),
         ("stored.spec.nodeName", "controlplane", "parity-1-b6bd6e-control-plane", ("node-name",)),
+        ("stored.spec.nodeName", ABSENT, "controlplane", ("scheduled",)),
+        ("stored.spec.nodeName", ABSENT, "worker-7", ()),
+        ("stored.status.conditions[0].observedGeneration", 1, 2, ("status",)),
+        ("stored.metadata.managedFields[1].manager", ABSENT, "kubelet", ("status",)),
         ("stored.metadata.resourceVersion", "12", "3456", ("resource-version",)),
         ("stored.metadata.generation", "12", "3456", ()),
         ("message", "12", "3456", ()),
