@@ -213,8 +213,8 @@ class DirectoryEngine:
         script = f'ls() {{ {gone} command ls "$@"; }}\n{argv[2]}'
         for path in ("/etc/kubernetes", "/var/log"):
             script = script.replace(path, f"{self.root}{path}")
-        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True)
-        return ExecResult(argv=tuple(argv), exit_code=0, stdout=done.stdout, stderr=done.stderr)
+        done = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=False)
+        return ExecResult(argv=tuple(argv), exit_code=done.returncode, stdout=done.stdout, stderr=done.stderr)
 
 
 def test_a_log_that_is_removed_while_one_looks_is_passed_over(tmp_path: Path) -> None:
