@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from lab.bouncer.reference import DEFAULT_TAG, Reference, parse
 from lab.errors import InputError, LabError
 from lab.images import dockerfile
-from lab.images.oci import CONFIG_TYPE, INDEX_TYPE, LAYER_TYPE, MANIFEST_TYPE, Blob
+from lab.images.oci import CONFIG_TYPE, INDEX_TYPE, LAYER_TYPE, MANIFEST_TYPE, Blob, document_blob
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,13 +63,13 @@ def build(recipe: Recipe, directory: Path, *, base: Fetch, architecture: str) ->
     config["rootfs"]["diff_ids"] += [layer.digest for layer in above]
     config["history"] = [*config.get("history", ()), *({"created_by": "COPY"} for _ in above)]
     config["config"] = _run_settings(config.get("config") or {}, recipe)
-    made = _document(CONFIG_TYPE, config)
+    made = document_blob(CONFIG_TYPE, config)
     layers = [*below, *above]
     document = {
         "schemaVersion": 2, "mediaType": MANIFEST_TYPE,
         "config": made.descriptor, "layers": [layer.descriptor for layer in layers],
     }  # fmt: skip
-    return _document(MANIFEST_TYPE, document), (made, *layers)
+    return document_blob(MANIFEST_TYPE, document), (made, *layers)
 
 
 def archive(name: str, manifest: Blob, blobs: Sequence[Blob]) -> bytes:
@@ -226,10 +226,6 @@ def _run_settings(base: dict[str, Any], recipe: Recipe) -> dict[str, Any]:
     settings["Labels"] = {**base.get("Labels", {}), **recipe.labels}
     settings["ExposedPorts"] = {**base.get("ExposedPorts", {}), **{port: {} for port in recipe.ports}}
     return settings
-
-
-def _document(media_type: str, document: dict[str, Any]) -> Blob:
-    return Blob(media_type=media_type, data=json.dumps(document, sort_keys=True, separators=(",", ":")).encode())
 
 
 def _missing(reference: Reference, why: str) -> LabError:

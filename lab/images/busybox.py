@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path, PurePosixPath
 
 from lab.errors import LabError
+from lab.images.oci import links_of
 
 PACKAGE = "busybox-static"
 _TIMEOUT_S = 30.0
@@ -31,14 +32,8 @@ def commands(layer: bytes) -> bytes:
         asked = subprocess.run((copy, "--list"), capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)
     if asked.returncode != 0:
         raise _missing(asked.stderr.strip())
-    names = sorted(set(asked.stdout.split()) - {program.name})
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-        for name in names:
-            entry = tarfile.TarInfo(str(program.parent / name))
-            entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, program.name, 0o777
-            archive.addfile(entry)
-    return buffer.getvalue()
+    names = set(asked.stdout.split()) - {program.name}
+    return links_of({f"/{program.parent / name}": program.name for name in names})
 
 
 def _program(layer: bytes) -> tuple[PurePosixPath, bytes]:

@@ -125,12 +125,12 @@ def _image(archives: Sequence[bytes], content: ImageContent, architectures: Sequ
         manifest.descriptor | {"platform": {"architecture": architecture, "os": "linux"}}
         for manifest, architecture in zip(manifests, architectures, strict=True)
     ]
-    index = _document(INDEX_TYPE, {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries})
+    index = document_blob(INDEX_TYPE, {"schemaVersion": 2, "mediaType": INDEX_TYPE, "manifests": entries})
     return OciImage(index=index, manifests=tuple(manifests), blobs=(*layers, *configs))
 
 
 def _manifest(config: Blob, layers: Sequence[Blob]) -> Blob:
-    return _document(
+    return document_blob(
         MANIFEST_TYPE,
         {
             "schemaVersion": 2,
@@ -151,7 +151,7 @@ def _config(content: ImageContent, layers: Sequence[Blob], architecture: str) ->
         "ExposedPorts": {f"{port}/tcp": {} for port in content.ports},
         "Labels": dict(content.labels),
     }
-    return _document(
+    return document_blob(
         CONFIG_TYPE,
         {
             "created": _CREATED,
@@ -165,7 +165,8 @@ def _config(content: ImageContent, layers: Sequence[Blob], architecture: str) ->
     )
 
 
-def _document(media_type: str, document: Mapping[str, Any]) -> Blob:
+def document_blob(media_type: str, document: Mapping[str, Any]) -> Blob:
+    """A JSON document as a blob; the same document always has the same digest."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return Blob(media_type=media_type, data=text.encode())
 
