@@ -1,9 +1,8 @@
 """The cluster definition as kind is given it: the file as it stands, and what the lab needs on the node beside it.
 
-Nothing of the definition is changed. Added are mounts (the lab's own files, the node's pki) and two patches. One is
-for the kubelet: a container that has ended is started again seconds later instead of minutes, and a Secret that was
-changed reaches the Pods that mount it sooner, for which Gatekeeper waits before it is ready. The other is for the
-controller-manager, without which no Pod is made: it asks sooner whether it may lead, and more often for what it needs.
+Nothing of the definition is changed. Added are mounts (the lab's own files, the node's pki) and a patch of the kubelet:
+a container that has ended is started again seconds later instead of minutes, and a Secret that was changed reaches the
+Pods that mount it sooner, for which Gatekeeper waits before it is ready.
 """
 
 from __future__ import annotations
@@ -32,10 +31,7 @@ syncFrequency: 10s
 crashLoopBackOff:
   maxContainerRestartPeriod: 3s
 """
-_CONTROLLER_MANAGER = {"leader-elect-retry-period": "500ms", "kube-api-qps": "200", "kube-api-burst": "400"}
-"""By itself it asks every 2 s whether it may lead, at first too early, and then 20 times a second for what its
-controllers need: a new cluster makes its first Pod seconds later."""
-_MERGED, _APPENDED = "kubeadmConfigPatches", "kubeadmConfigPatchesJSON6902"
+_MERGED = "kubeadmConfigPatches"
 
 
 def render(text: str, *, mounts: Iterable[NodeMount], overlay: str = "", has_own_network: bool = False) -> str:
@@ -59,7 +55,6 @@ def render(text: str, *, mounts: Iterable[NodeMount], overlay: str = "", has_own
         if mount.container_path not in taken
     ]
     document[_MERGED] = [*(document.get(_MERGED) or []), _KUBELET_PATCH]
-    document[_APPENDED] = [*(document.get(_APPENDED) or []), _controller_manager_patch()]
     return _for_this_machine(document, overlay=overlay, has_own_network=has_own_network)
 
 
@@ -92,18 +87,6 @@ def _control_plane(document: dict[str, Any]) -> dict[str, Any]:
     node = next(node for node in nodes if node.get("role", "control-plane") == "control-plane")
     node["extraMounts"] = list(node.get("extraMounts") or [])
     return node
-
-
-def _controller_manager_patch() -> dict[str, str]:
-    """Appends to the arguments that are there, kind's own and the definition's; a merging patch would replace them."""
-    operations = [
-        {"op": "add", "path": "/controllerManager/extraArgs/-", "value": {"name": name, "value": value}}
-        for name, value in _CONTROLLER_MANAGER.items()
-    ]
-    return {
-        "group": "kubeadm.k8s.io", "version": "v1beta4", "kind": "ClusterConfiguration",
-        "patch": yaml.safe_dump(operations, sort_keys=False),
-    }  # fmt: skip
 
 
 def machine_overlay() -> str:

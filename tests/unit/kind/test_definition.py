@@ -35,15 +35,13 @@ def test_what_kind_is_given_is_a_definition_that_the_reader_accepts() -> None:
     assert "admission-control-config-file" in flags
 
 
-def test_the_controller_managers_arguments_are_added_to_those_that_are_there() -> None:
-    document = yaml.safe_load(TEXT)
+def test_what_the_components_are_told_is_what_the_definition_says() -> None:
     patches = [{"group": "kubeadm.k8s.io", "version": "v1beta4", "kind": "ClusterConfiguration", "patch": "[]"}]
-    after = yaml.safe_load(render(yaml.safe_dump(document | {APPENDED: patches}), mounts=mounts()))
-    theirs, ours = after[APPENDED]
-    assert [theirs] == patches
-    operations = yaml.safe_load(ours["patch"])
-    assert {(one["op"], one["path"]) for one in operations} == {("add", "/controllerManager/extraArgs/-")}
-    assert "leader-elect-retry-period" in {one["value"]["name"] for one in operations}
+    before = yaml.safe_load(TEXT) | {APPENDED: patches}
+    after = yaml.safe_load(render(yaml.safe_dump(before), mounts=mounts()))
+    assert after[APPENDED] == patches
+    added = after["kubeadmConfigPatches"][len(before["kubeadmConfigPatches"]) :]
+    assert {yaml.safe_load(patch)["kind"] for patch in added} == {"KubeletConfiguration"}
 
 
 def test_a_bare_cluster_has_nothing_of_the_labs() -> None:
