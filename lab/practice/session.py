@@ -222,7 +222,7 @@ class Practice:
 def _cut_short(scenario: Scenario, graded: Grade, patience_s: float) -> tuple[str, ...]:
     """That a check which did not pass may have been looked at too early."""
     missing = {check.id for check in graded.checks if check.outcome is not Outcome.PASS}
-    longest_s = max(check.within_seconds for check in scenario.document.checks if check.id in missing)
+    longest_s = max(check.within_seconds for check in scenario.document.graded if check.id in missing)
     if longest_s <= patience_s:
         return ()
     return (

@@ -148,13 +148,17 @@ def _ids(scenario: ScenarioDocument, document: Document) -> Iterator[Fault]:
 def _checks(scenario: ScenarioDocument, document: Document) -> Iterator[Fault]:
     if sum(check.points for check in scenario.checks) == 0:
         yield document.fault(("checks",), "no check is worth a point", "give points")
-    if all(check.untouched == "passes" for check in scenario.checks):
+    if all(check.untouched == "passes" for check in scenario.graded):
         yield document.fault(
             ("checks",),
             "nothing fails in the untouched state, so there is nothing to do",
             "add a check that fails there",
         )
     for i, check in enumerate(scenario.checks):
+        if check.replay_only and check.points:
+            yield document.fault(
+                ("checks", i, "points"), "nobody can earn the points of a check that only a replay runs", "give it 0"
+            )
         yield from _feedback(check, document, ("checks", i))
 
 
@@ -182,6 +186,12 @@ def _mistakes(scenario: ScenarioDocument, document: Document) -> Iterator[Fault]
         check = checks.get(mistake.fails)
         if check is None:
             yield document.fault(("mistakes", i, "fails"), f"there is no check {mistake.fails}", "name a check's id")
+        elif check.replay_only:
+            yield document.fault(
+                ("mistakes", i, "fails"),
+                f"only a replay runs the check {check.id}, so nobody who makes this mistake is told",
+                f"name one of {', '.join(check.id for check in scenario.graded)}",
+            )
         elif mistake.feedback not in {rule.id for rule in check.feedback}:
             yield document.fault(
                 ("mistakes", i, "feedback"),

@@ -162,6 +162,8 @@ class Check(Verbs):
         untouched: what it says about the start state, before anybody did anything. ``passes`` is for what holds from
             the start and must not get lost.
         within_seconds: it is tried again until it passes or this time is over; 0: once.
+        replay_only: it proves the scenario where it is replayed, and takes longer than a person waits for a grade; worth
+            no points.
         feedback: what to tell when it fails: the first rule that fits.
     """
 
@@ -170,6 +172,7 @@ class Check(Verbs):
     points: Annotated[int, Field(ge=0, le=100)]
     untouched: Literal["fails", "passes"] = "fails"
     within_seconds: Annotated[float, Field(ge=0, le=900)] = 0
+    replay_only: bool = False
     feedback: Annotated[tuple[FeedbackRule, ...], Field(min_length=1)]
 
 
@@ -229,3 +232,8 @@ class ScenarioDocument(Model):
     solution: Solution = Field(default_factory=Solution)
     checks: Annotated[tuple[Check, ...], Field(min_length=1)]
     mistakes: Annotated[tuple[Mistake, ...], Field(min_length=1)]
+
+    @property
+    def graded(self) -> tuple[Check, ...]:
+        """The checks that a person's work is graded by."""
+        return tuple(check for check in self.checks if not check.replay_only)

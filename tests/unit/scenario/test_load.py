@@ -141,6 +141,12 @@ def test_it_says_what_it_says(scenario: Scenario) -> None:
             "  - untouched: passes\n    id: other-registry-denied",
             "nothing fails in the untouched state",
         ),
+        ("points: 3", "points: 3\n    replayOnly: true", "nobody can earn the points of a check that only a replay runs"),
+        (
+            "points: 3",
+            "points: 0\n    replayOnly: true",
+            "only a replay runs the check other-registry-denied, so nobody who makes this mistake is told",
+        ),
         ("kind: Scenario", "kind: Scene", "2: kind: input should be 'Scenario'"),
     ],
 )

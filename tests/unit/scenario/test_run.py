@@ -188,6 +188,13 @@ def test_grading_runs_the_checks_only(scenario: Scenario, lab: FakeSnapshotClust
     assert result.outcome is Outcome.FAIL
 
 
+def test_what_only_a_replay_runs_is_not_graded(write: Write, lab: FakeSnapshotCluster) -> None:
+    scenario = load(write(("points: 1", "points: 0\n    replayOnly: true")))
+    replayed, graded = run(scenario, lab), run(scenario, lab, to_run=plan_for(scenario, lab, mode=Mode.CHECK))
+    assert len(replayed.phases[1].checks) == len(graded.phases[0].checks) + 1
+    assert graded.points == (0, 3)
+
+
 def test_events_tell_what_happens_in_order(scenario: Scenario, lab: FakeSnapshotCluster) -> None:
     events: list[Event] = []
     run(scenario, lab, on_event=events.append)
