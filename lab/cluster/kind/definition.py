@@ -1,8 +1,10 @@
 """The cluster definition as kind is given it: the file as it stands, and what the lab needs on the node beside it.
 
-Nothing of the definition is changed. Added are mounts (the lab's own files, the node's pki) and a patch of the kubelet:
-a container that has ended is started again seconds later instead of minutes, and a Secret that was changed reaches the
-Pods that mount it sooner, for which Gatekeeper waits before it is ready.
+Nothing of the definition is changed. Added are mounts (the lab's own files, the node's pki) and two patches. With that
+of the kubelet a container that has ended is started again seconds later instead of minutes, and a Secret that was
+changed reaches the Pods that mount it sooner, for which Gatekeeper waits before it is ready. With that of kube-proxy a
+Service leads away from a Pod as soon as it is told to end: a webhook call that is sent to one which has gone is never
+answered, and fails open half a minute later.
 """
 
 from __future__ import annotations
@@ -31,6 +33,13 @@ syncFrequency: 10s
 crashLoopBackOff:
   maxContainerRestartPeriod: 3s
 """
+_PROXY_PATCH = """\
+apiVersion: kubeproxy.config.k8s.io/v1alpha1
+kind: KubeProxyConfiguration
+iptables:
+  minSyncPeriod: 10ms
+"""
+"""kind's own is a second. Zero would stand for kube-proxy's default, the same."""
 _MERGED = "kubeadmConfigPatches"
 
 
@@ -54,7 +63,7 @@ def render(text: str, *, mounts: Iterable[NodeMount], overlay: str = "", has_own
         for mount in mounts
         if mount.container_path not in taken
     ]
-    document[_MERGED] = [*(document.get(_MERGED) or []), _KUBELET_PATCH]
+    document[_MERGED] = [*(document.get(_MERGED) or []), _KUBELET_PATCH, _PROXY_PATCH]
     return _for_this_machine(document, overlay=overlay, has_own_network=has_own_network)
 
 

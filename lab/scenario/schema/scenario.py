@@ -162,8 +162,8 @@ class Check(Verbs):
         untouched: what it says about the start state, before anybody did anything. ``passes`` is for what holds from
             the start and must not get lost.
         within_seconds: it is tried again until it passes or this time is over; 0: once.
-        replay_only: it proves the scenario where it is replayed, and takes longer than a person waits for a grade; worth
-            no points.
+        replay_only: it proves the scenario where it is replayed, and takes longer than a person waits for a grade.
+            It is worth no points.
         feedback: what to tell when it fails: the first rule that fits.
     """
 

@@ -41,7 +41,7 @@ def test_what_the_components_are_told_is_what_the_definition_says() -> None:
     after = yaml.safe_load(render(yaml.safe_dump(before), mounts=mounts()))
     assert after[APPENDED] == patches
     added = after["kubeadmConfigPatches"][len(before["kubeadmConfigPatches"]) :]
-    assert {yaml.safe_load(patch)["kind"] for patch in added} == {"KubeletConfiguration"}
+    assert {yaml.safe_load(patch)["kind"] for patch in added} == {"KubeletConfiguration", "KubeProxyConfiguration"}
 
 
 def test_a_bare_cluster_has_nothing_of_the_labs() -> None:

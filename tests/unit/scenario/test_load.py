@@ -141,7 +141,7 @@ def test_it_says_what_it_says(scenario: Scenario) -> None:
             "  - untouched: passes\n    id: other-registry-denied",
             "nothing fails in the untouched state",
         ),
-        ("points: 3", "points: 3\n    replayOnly: true", "nobody can earn the points of a check that only a replay runs"),
+        ("points: 3", "points: 3\n    replayOnly: true", "nobody can earn the points of a check"),
         (
             "points: 3",
             "points: 0\n    replayOnly: true",
