@@ -290,6 +290,7 @@ POD = "web-6d4cf56db6-{}"
         ("stored.spec.nodeName", ABSENT, "controlplane", ("scheduled",)),
         ("stored.spec.nodeName", ABSENT, "worker-7", ()),
         ("stored.status.conditions[0].observedGeneration", 1, 2, ("status",)),
+        ("stored.status.containerStatuses[0].imageID", "nginx@sha256:0", "", ("status",)),
         ("stored.metadata.managedFields[1].manager", ABSENT, "kubelet", ("status",)),
         ("stored.metadata.resourceVersion", "12", "3456", ("resource-version",)),
         ("stored.metadata.generation", "12", "3456", ()),
