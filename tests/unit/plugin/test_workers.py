@@ -69,7 +69,9 @@ def _wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["alone", "workers"])
+@pytest.mark.parametrize(
+    "workers", [pytest.param((), id="alone"), pytest.param(("-n", "2"), id="workers", marks=pytest.mark.thorough)]
+)
 @pytest.mark.parametrize("moment", ["in a test", "in the start of the lab"])
 @pytest.mark.parametrize("end", ["Ctrl-C", "SIGTERM to pytest alone"])
 def test_whatever_ends_a_session_leaves_no_lab(
