@@ -11,7 +11,7 @@ VENV ?= .venv
 WORKERS ?= 2
 # Which tests: `all` is what CI runs, every mistake of every scenario among it; `main` takes minutes.
 TESTS ?= main
-# In which order the tests replay the scenarios: another one for each commit.
+# In which order every test replays the scenarios: another one for each commit. The main ones go by start state.
 SEED ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
 # What the demo replays; `lab scenarios` lists all there are.
 DEMO ?= gatekeeper-trusted-images imagepolicy-enable imagepolicy-fail-closed pin-deployment-digest
@@ -30,7 +30,7 @@ python := $(VENV)/bin/python
 installed := $(VENV)/.lab-installed
 installed_dev := $(VENV)/.lab-installed-dev
 selected_main := -m "not thorough"
-selected_all :=
+selected_all := --lab-shuffle $(SEED)
 ifeq ($(filter $(TESTS),main all),)
 $(error TESTS=$(TESTS) is neither main nor all)
 endif
@@ -67,7 +67,7 @@ demo: $(installed)
 # The long tests first, so that no worker is idle at the end; lint beside them, its words last when it failed.
 test: programs $(installed_dev)
 	@mkdir -p reports; $(MAKE) --no-print-directory lint >reports/lint.txt 2>&1 & lint=$$!; \
-	  $(python) -m pytest $(selected_$(TESTS)) -n $(WORKERS) --dist loadgroup --lab-shuffle $(SEED) --junitxml=reports/junit.xml \
+	  $(python) -m pytest $(selected_$(TESTS)) -n $(WORKERS) --dist loadgroup --junitxml=reports/junit.xml \
 	    tests/e2e tests/integration tests/unit; tests=$$?; \
 	  wait $$lint || { cat reports/lint.txt; exit 1; }; exit $$tests
 

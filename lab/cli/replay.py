@@ -122,7 +122,7 @@ def run_command(
     began = time.monotonic()
     if is_named(click_context):
         end_attempt(name)  # every scenario puts its own start state into the lab
-    results = replay_in(labs, chosen, mistakes=not no_mistakes, keep=keep, bundles=directory)
+    results = replay_in(labs, chosen, mistakes=not no_mistakes, keep=keep, bundles=directory, in_order=seed is not None)
     _report(results, seed=seed, json_file=json_file, junit_file=junit_file, took_s=time.monotonic() - began)
     from lab.scenario.result import exit_code  # noqa: PLC0415
 
@@ -150,9 +150,18 @@ def _in_order(scenarios: tuple[Scenario, ...], *, seed: int | None) -> tuple[Sce
 
 
 def replay_in(
-    labs: Sequence[Cluster], scenarios: Sequence[Scenario], *, mistakes: bool, keep: bool, bundles: Path
+    labs: Sequence[Cluster],
+    scenarios: Sequence[Scenario],
+    *,
+    mistakes: bool,
+    keep: bool,
+    bundles: Path,
+    in_order: bool = False,
 ) -> tuple[ScenarioResult, ...]:
-    """Run the scenarios, each in one of the labs; those that are skipped need none."""
+    """Run the scenarios, each in one of the labs; those that are skipped need none.
+
+    Those of one start state run one after another, unless they are to run in their order.
+    """
     from lab.cli.watching import watching  # noqa: PLC0415
     from lab.scenario.fleet import replay  # noqa: PLC0415
     from lab.scenario.run import plan_for, run_scenario  # noqa: PLC0415 - its libraries are heavy
@@ -181,7 +190,7 @@ def replay_in(
     used = labs[: len(wanted)]
     if wanted:
         with watching(several=len(used) > 1) as watcher:
-            replayed = replay(wanted, used, run=run, watch=watcher.lab, keep=keep)
+            replayed = replay(wanted, used, run=run, watch=watcher.lab, keep=keep, in_order=in_order)
         results |= {result.name: result for result in replayed}
     return tuple(results[scenario.name] for scenario in scenarios)
 

@@ -9,6 +9,7 @@ import difflib
 import hashlib
 import json
 import random
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -162,6 +163,13 @@ def select(scenarios: Sequence[Scenario], names: Iterable[str]) -> tuple[Scenari
 def shuffle(scenarios: Sequence[Scenario], seed: int) -> tuple[Scenario, ...]:
     """The scenarios in a random order, always the same for a seed."""
     return tuple(random.Random(seed).sample(scenarios, k=len(scenarios)))  # noqa: S311 - an order, not a secret
+
+
+def by_state(scenarios: Sequence[Scenario]) -> tuple[Scenario, ...]:
+    """The scenarios of one start state after another, so that each state is set up once; the most frequent first."""
+    states = Counter(scenario.document.start.state.key for scenario in scenarios)
+    rank = {state: place for place, (state, _) in enumerate(states.most_common())}
+    return tuple(sorted(scenarios, key=lambda scenario: rank[scenario.document.start.state.key]))
 
 
 def _reject_duplicates(scenarios: Sequence[Scenario]) -> None:

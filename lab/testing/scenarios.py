@@ -73,7 +73,11 @@ class CaseRun:
 
 
 def cases_in(directories: Iterable[Path], *, seed: int | None = None) -> tuple[Case, ...]:
-    """The cases of all scenarios below some directories; the scenarios in the random order of a seed, if there is one.
+    """The cases of all scenarios below some directories, those of one start state together.
+
+    Args:
+        directories: where scenarios lie.
+        seed: have the scenarios in the random order of this seed instead.
 
     Raises:
         InputError: a directory is none, or a scenario is faulty; all faults are told.
@@ -81,7 +85,7 @@ def cases_in(directories: Iterable[Path], *, seed: int | None = None) -> tuple[C
     scenarios = load.load_all([directory for root in directories for directory in load.discover(root)])
     return tuple(
         Case(scenario=scenario, name=name)
-        for scenario in (scenarios if seed is None else load.shuffle(scenarios, seed))
+        for scenario in (load.by_state(scenarios) if seed is None else load.shuffle(scenarios, seed))
         for name in (SOLUTION, *(f"mistake/{mistake.id}" for mistake in scenario.document.mistakes))
     )
 

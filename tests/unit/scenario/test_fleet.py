@@ -127,9 +127,13 @@ class Course:
         assert self.started(name).wait(LONG_S), f"{name} did not start"
 
 
+def scenario(name: str, state: str = "off") -> Scenario:
+    start = SimpleNamespace(state=StartState.from_key(state))
+    return cast("Scenario", SimpleNamespace(name=name, document=SimpleNamespace(start=start)))
+
+
 def scenarios(*names: str) -> list[Scenario]:
-    start = SimpleNamespace(state=StartState())
-    return [cast("Scenario", SimpleNamespace(name=name, document=SimpleNamespace(start=start))) for name in names]
+    return [scenario(name) for name in names]
 
 
 def bays(count: int) -> list[Bay]:
@@ -163,6 +167,34 @@ def test_results_have_the_order_of_the_scenarios_whoever_is_done_first() -> None
         ("d", "lab-2", False),
     ]
     assert [lab.calls for lab in labs] == [["up off", "down"], ["up off", "down"]]
+
+
+MIXED = [("a", "off"), ("b", "open"), ("c", "off"), ("d", "enforced"), ("e", "open"), ("f", "off")]
+
+
+def order_in(count: int, *, in_order: bool) -> dict[str, str]:
+    """The scenarios that each lab had, in its order; whoever has one waits until all labs have."""
+    course, together = Course(), threading.Barrier(count)
+
+    def meet(_bay: Bay, _pause: Callable[[float], None]) -> None:
+        together.wait(LONG_S)
+
+    course.acts = dict.fromkeys("abcdef", meet)
+    labs = cast("list[Cluster]", bays(count))
+    replay([scenario(*one) for one in MIXED], labs, run=course.run, watch=Journal().of, in_order=in_order)
+    return {lab.name: "".join(name for name, where, _ in course.ran if where == lab.name) for lab in labs}
+
+
+def test_a_lab_goes_on_with_the_state_that_it_is_in_and_then_with_the_one_that_most_wait_for() -> None:
+    assert order_in(1, in_order=False) == {"lab-1": "acfbed"}
+
+
+def test_labs_share_the_states_and_then_the_scenarios_of_one() -> None:
+    assert order_in(2, in_order=False) == {"lab-1": "acf", "lab-2": "bed"}
+
+
+def test_scenarios_are_handed_out_in_their_order_on_request() -> None:
+    assert order_in(1, in_order=True) == {"lab-1": "abcdef"}
 
 
 def test_two_scenarios_are_under_way_at_a_time() -> None:
