@@ -10,8 +10,8 @@ The figures and the rule are those of Kubernetes 1.37 (``pkg/kubelet/kubelet.go`
   default stays 5 minutes. ``ReduceDefaultCrashLoopBackOffDecay`` (1 s up to 60 s) is alpha and off. So the defaults
   here are the classic figures.
 
-The lab may give other figures (a shorter maximum for static pods, so that a mended manifest is not waited for); the
-rule stays the same.
+A lab's node is configured with a shorter maximum, whatever it runs on, and an embedded one has a shorter one still for
+static pods, so that a mended manifest is not waited for; the rule stays the same.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ class BackoffPolicy:
 
 CONTAINER_RESTARTS = BackoffPolicy(initial_s=10.0, maximum_s=300.0, forget_after_s=600.0)
 """The kubelet's figures for containers that end."""
+
+CONTAINER_RESTART_MAX_S = 3
+"""``maxContainerRestartPeriod`` of a lab's node, in seconds: nobody learns from a longer wait, and Gatekeeper, which
+ends twice before it has its certificates, is there sooner."""
 
 IMAGE_PULLS = BackoffPolicy(initial_s=10.0, maximum_s=300.0, forget_after_s=600.0)
 """The kubelet's figures for image pulls; it forgets after twice the maximum."""

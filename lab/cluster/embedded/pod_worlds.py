@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.cluster.embedded.addresses import NODE_IP, resolv_conf_for_node, resolv_conf_for_pod
-from lab.cluster.embedded.backoff import IMAGE_PULLS, Backoff, BackoffPolicy
+from lab.cluster.embedded.backoff import (
+    CONTAINER_RESTART_MAX_S,
+    CONTAINER_RESTARTS,
+    IMAGE_PULLS,
+    Backoff,
+    BackoffPolicy,
+)
 from lab.cluster.embedded.pod_environment import PodContext, pod_hostname
 from lab.cluster.embedded.pod_runner import PodWorld
 from lab.cluster.embedded.pod_volumes import PodVolumes, VolumeError, resolve_host_path
@@ -25,6 +31,7 @@ if TYPE_CHECKING:
     from lab.cluster.embedded.programs import ProgramTable
     from lab.images.resolve import ImageResolver
 
+_RESTARTS = replace(CONTAINER_RESTARTS, maximum_s=CONTAINER_RESTART_MAX_S)
 _STATIC_POD_RESTARTS = BackoffPolicy(initial_s=1.0, maximum_s=10.0, forget_after_s=60.0)
 """A kubelet lets a control-plane container wait up to five minutes between restarts; nobody learns from that wait."""
 _HOSTS_HEADER = "# Kubernetes-managed hosts file.\n"
@@ -104,7 +111,7 @@ class PodWorlds:
     client: Callable[[], ApiClient]
     memory: Callable[[], Memory]
     services: Callable[[], Sequence[Mapping[str, Any]]]
-    _restarts: Backoff = field(default_factory=Backoff)
+    _restarts: Backoff = field(default_factory=lambda: Backoff(_RESTARTS))
     _static_restarts: Backoff = field(default_factory=lambda: Backoff(_STATIC_POD_RESTARTS))
     _pulls: Backoff = field(default_factory=lambda: Backoff(IMAGE_PULLS))
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from lab.cluster.embedded.backoff import CONTAINER_RESTART_MAX_S
 from lab.errors import InputError
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ OVERLAY_VARIABLE = "LAB_KIND_OVERLAY"
 """Names a file with what this machine needs of every kind cluster, such as patches for an old version of cgroups."""
 
 _ADDED = ("nodes", "kubeadmConfigPatches", "containerdConfigPatches")
-_KUBELET_PATCH = """\
+_KUBELET_PATCH = f"""\
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 syncFrequency: 10s
 crashLoopBackOff:
-  maxContainerRestartPeriod: 3s
+  maxContainerRestartPeriod: {CONTAINER_RESTART_MAX_S}s
 """
 _PROXY_PATCH = """\
 apiVersion: kubeproxy.config.k8s.io/v1alpha1
