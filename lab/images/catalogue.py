@@ -20,6 +20,7 @@ from lab.images.oci import ImageContent, OciImage, build
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +222,15 @@ def fingerprint(images: Sequence[CatalogueImage] = CATALOGUE) -> str:
     """A hash over every reference and its digest: two equal catalogues fill a registry alike."""
     lines = [f"{reference}={image.build().digest}\n" for image in images for reference in image.references]
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+
+
+def storage_directory(directory: Path) -> Path:
+    """Where the registry's storage that holds the whole catalogue is kept; `registry.prepare_storage` makes it, once.
+
+    Args:
+        directory: where such storage directories are kept; the one of this catalogue bears its fingerprint.
+    """
+    return directory / f"registry-{fingerprint()[:16]}"
 
 
 @functools.cache

@@ -21,7 +21,7 @@ import aiohttp
 import yaml
 
 from lab.errors import LabError, WaitError
-from lab.images.catalogue import CATALOGUE, fingerprint
+from lab.images.catalogue import CATALOGUE, storage_directory
 from lab.images.endpoint import Endpoint
 from lab.images.push import push_images
 
@@ -139,7 +139,7 @@ async def prepare_storage(program: Path, directory: Path) -> Path:
 
     Args:
         program: the registry program.
-        directory: where such storage directories are kept; the one of this catalogue bears its fingerprint.
+        directory: where such storage directories are kept; see `storage_directory`.
 
     Returns:
         The storage directory: to be copied (`copy_storage`) or served read-only, never to be written.
@@ -147,7 +147,7 @@ async def prepare_storage(program: Path, directory: Path) -> Path:
     Raises:
         LabError: the registry does not run or refuses an image. Nothing is left behind.
     """
-    finished = directory / f"registry-{fingerprint()[:16]}"
+    finished = storage_directory(directory)
     if finished.is_dir():
         return finished
     directory.mkdir(parents=True, exist_ok=True)

@@ -11,13 +11,14 @@ import asyncio
 import secrets
 from typing import TYPE_CHECKING, Any
 
-from lab.cluster.embedded.api_client import ApiError
+from lab.cluster.embedded.api_errors import ApiError
 from lab.cluster.embedded.stored_objects import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from lab.cluster.embedded.api_client import ApiClient, JsonObject
+    from lab.cluster.embedded.api_client import ApiClient
+    from lab.cluster.embedded.api_errors import JsonObject
 
 _POLL_S = 0.02
 _GROUP = "/apis/admissionregistration.k8s.io/v1"

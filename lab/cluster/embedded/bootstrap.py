@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from lab.cluster.embedded.api_client import ApiError, ApiUnavailable
+from lab.cluster.embedded.api_errors import ApiError, ApiUnavailable
 from lab.cluster.embedded.layout import KUBEADM_CONFIG
 from lab.errors import LabError, WaitError
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.cluster.embedded import api_server
 from lab.cluster.embedded.admission_barrier import wait_until_in_force
-from lab.cluster.embedded.api_client import ApiError, ApiUnavailable
+from lab.cluster.embedded.api_errors import ApiError, ApiUnavailable
 from lab.cluster.embedded.controllers import are_at_rest
 from lab.cluster.embedded.etcd_client import EtcdClient, EtcdUnavailable
 from lab.cluster.embedded.node_files import NodeFiles

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import platform
 import shutil
@@ -16,8 +15,10 @@ import psutil
 
 from lab.cluster.embedded import kwok_stages, memory
 from lab.cluster.embedded.addresses import API_SERVER_PORT, CLUSTER_DNS_IP, DNS_PORT, NODE_IP, PLAYED_POD_CIDR, POD_CIDR
-from lab.cluster.embedded.api_client import ApiClient, ApiError, ApiUnavailable
+from lab.cluster.embedded.api_client import ApiClient
+from lab.cluster.embedded.api_errors import ApiError, ApiUnavailable
 from lab.cluster.embedded.kubelet_api import KubeletServer, ServingFiles
+from lab.cluster.embedded.layout import KUBERNETES
 from lab.cluster.embedded.memory import Memory
 from lab.cluster.embedded.node_services import NodeService
 from lab.cluster.embedded.pod_agent import PodAgent
@@ -36,8 +37,8 @@ if TYPE_CHECKING:
     from lab.cluster.embedded.layout import LabLayout, LabSettings
     from lab.cluster.embedded.pod_worlds import PodWorlds
     from lab.cluster.embedded.static_pod_host import StaticPodHost
+    from lab.images.resolve import ImageResolver
 
-KUBERNETES = Path("/etc/kubernetes")
 KUBELET_PKI = Path("/var/lib/kubelet/pki")
 _POLL_S = 0.02
 _OUTAGE_POLL_S = 0.1
@@ -59,6 +60,7 @@ class ClusterLink:
         children: starts and reaps processes.
         static_pods: the node's static pods.
         worlds: makes the worlds of Pods.
+        images: the lab's registry.
 
     Attributes:
         admin: client with the rights of ``super-admin.conf``.
@@ -78,6 +80,7 @@ class ClusterLink:
         children: Children,
         static_pods: StaticPodHost,
         worlds: PodWorlds,
+        images: ImageResolver,
     ) -> None:
         self._static_pods = static_pods
         self._worlds = worlds
@@ -94,7 +97,7 @@ class ClusterLink:
         self.agent = PodAgent(
             self.client,
             node_name=settings.node_name,
-            images=worlds.images,
+            images=images,
             is_workload=worlds.is_workload,
             make_runner=self._make_workload_runner,
             publisher=self.publisher,
@@ -292,10 +295,3 @@ def _node_facts() -> kwok_stages.NodeFacts:
         memory_bytes=psutil.virtual_memory().total,
         storage_bytes=shutil.disk_usage("/var").total,
     )
-
-
-def report_failure(task: asyncio.Task[None]) -> None:
-    """A task of the node ends by cancellation only; anything else is a defect that must be seen."""
-    with contextlib.suppress(asyncio.CancelledError):
-        if (error := task.exception()) is not None:
-            log.error("%s failed", task.get_name(), exc_info=error)

@@ -2,93 +2,25 @@
 
 A request is ``{"operation": NAME, "arguments": {...}}``. The answer is any number of ``{"progress": TEXT}`` lines and
 then ``{"result": VALUE}`` or ``{"error": {...}}``, a `LabError` taken apart. A caller that hangs up cancels its
-operation.
+operation. `control_server` is the other side, in the lab.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import os
 import socket
+import struct
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
-    Operation = Callable[[Mapping[str, Any], Callable[[str], None]], Awaitable[Any]]
-
-_LINE_LIMIT = 1 << 20
-
-
-class ControlServer:
-    """Serves operations on a UNIX socket.
-
-    Args:
-        operations: name to coroutine function of (arguments, progress); what it returns must be JSON.
-    """
-
-    def __init__(self, operations: Mapping[str, Operation]) -> None:
-        self._operations = operations
-        self._server: asyncio.Server | None = None
-
-    async def start(self, path: Path) -> None:
-        """Listen at ``path``, replacing a socket that a dead supervisor left."""
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()
-        self._server = await asyncio.start_unix_server(self._serve, path, limit=_LINE_LIMIT)
-        path.chmod(0o600)
-
-    async def close(self) -> None:
-        """Stop listening."""
-        if self._server is not None:
-            self._server.close()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        def send(message: dict[str, Any]) -> None:
-            if not writer.is_closing():
-                writer.write(json.dumps(message).encode() + b"\n")
-
-        try:
-            request = json.loads(await reader.readline())
-            work = asyncio.ensure_future(self._perform(request, lambda text: send({"progress": text})))
-            hang_up = asyncio.ensure_future(reader.read())
-            await asyncio.wait({work, hang_up}, return_when=asyncio.FIRST_COMPLETED)
-            hang_up.cancel()
-            if not work.done():
-                work.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                send(await work)
-            await writer.drain()
-        except (ConnectionError, json.JSONDecodeError):
-            pass  # whoever asked has gone, or was no lab command
-        finally:
-            writer.close()
-
-    async def _perform(self, request: dict[str, Any], progress: Callable[[str], None]) -> dict[str, Any]:
-        try:
-            operation = self._operations[request["operation"]]
-            return {"result": await operation(request.get("arguments", {}), progress)}
-        except LabError as error:
-            return error_answer(error)
-        except Exception as error:  # noqa: BLE001 - the supervisor must outlive a defect of one operation
-            return {
-                "error": {
-                    "code": "supervisor-defect",
-                    "message": f"the supervisor failed: {type(error).__name__}: {error}",
-                    "hint": "this is a defect of the lab; please report it with supervisor.log (lab logs supervisor)",
-                    "context": {},
-                }
-            }
-
-
-def error_answer(error: LabError) -> dict[str, Any]:
-    """A `LabError` taken apart, as an answer; `call` puts it together again."""
-    return {"error": {"code": error.code, "message": error.message, "hint": error.hint, "context": error.context}}
+LENGTH = struct.Struct("!I")
+"""What a request of `exec_server` begins with: the length of the rest, in bytes."""
 
 
 def call(

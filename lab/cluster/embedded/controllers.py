@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lab.cluster.embedded.api_client import ApiClient, JsonObject
+    from lab.cluster.embedded.api_client import ApiClient
+    from lab.cluster.embedded.api_errors import JsonObject
 
 _APPS = "/apis/apps/v1"
 _IN_EVERY_NAMESPACE = (("serviceaccounts", "default"), ("configmaps", "kube-root-ca.crt"))

@@ -20,8 +20,7 @@ import termios
 import tty
 from typing import TYPE_CHECKING, Any
 
-from lab.cluster.embedded.control import connect
-from lab.cluster.embedded.exec_server import LENGTH
+from lab.cluster.embedded.control import LENGTH, connect
 from lab.cluster.protocol import ExecResult
 from lab.errors import LabError
 

@@ -19,6 +19,7 @@ import struct
 import termios
 from typing import TYPE_CHECKING, Any
 
+from lab.cluster.embedded.control import LENGTH
 from lab.cluster.embedded.node_process import exec_on_node
 from lab.errors import LabError
 
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from lab.cluster.embedded.children import Child, Children
 
-LENGTH = struct.Struct("!I")
 _DESCRIPTORS = 3
 
 

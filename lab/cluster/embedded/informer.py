@@ -15,7 +15,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from lab.cluster.embedded.api_client import ApiError, ApiUnavailable, JsonObject
+from lab.cluster.embedded.api_errors import ApiError, ApiUnavailable, JsonObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -18,6 +18,9 @@ INSIDE = Path("/run/lab")
 HOST_ROOT = Path("/run/host")
 """The machine's own root directory as the node sees it."""
 
+KUBERNETES = Path("/etc/kubernetes")
+"""Where the node keeps manifests, kubeconfigs and certificates."""
+
 KUBEADM_CONFIG = "/etc/kubernetes/kubeadm.yaml"
 """Where the node keeps the configuration that kubeadm was given."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import shutil
@@ -21,6 +20,7 @@ from lab.cluster.embedded.programs import ON_DEMAND
 from lab.cluster.embedded.template import TemplateFamily, family_directory
 from lab.components import ETCD_VERSION, KUBERNETES_VERSION, Components
 from lab.errors import LabError
+from lab.images.catalogue import storage_directory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -232,10 +232,16 @@ def _extra_mounts(definition: Path, family: Path) -> dict[str, str]:
 
 
 def _registry_storage(program: Path, paths: LabPaths) -> Path:
-    from lab.images.registry import prepare_storage  # noqa: PLC0415 - needs aiohttp, which only a new lab does
+    directory = paths.cache / "images"
+    finished = storage_directory(directory)
+    if finished.is_dir():
+        return finished
+    import asyncio  # noqa: PLC0415 - the first lab of this catalogue needs them, and no other
+
+    from lab.images.registry import prepare_storage  # noqa: PLC0415
 
     try:
-        return asyncio.run(prepare_storage(program, paths.cache / "images"))
+        return asyncio.run(prepare_storage(program, directory))
     except OSError as error:
         raise LabError(
             "images-failed",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from lab.cluster.embedded.api_client import JsonObject
+    from lab.cluster.embedded.api_errors import JsonObject
     from lab.cluster.embedded.informer import Informer
 
 PATH = Path("/var/lib/kubelet/memory.json")

@@ -3,6 +3,9 @@
 The machine part (network, resolver, registry) runs for as long as the lab. The cluster part (static pods, Pods, kwok)
 can be *frozen*: then nothing of it runs, so that its files can be copied or put back. That is how templates are made
 and how a reset works.
+
+The static pods are started first of all, and what speaks HTTP or DNS is imported after that: the API server takes more
+than a second to answer, and in that time the supervisor has nothing else to do.
 """
 
 from __future__ import annotations
@@ -10,42 +13,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from lab.cluster.embedded import memory, network
-from lab.cluster.embedded.addresses import DNS_PORT, NODE_RESOLVER_IP
-from lab.cluster.embedded.api_client import ApiError, ApiUnavailable
-from lab.cluster.embedded.checkpoints import Checkpoints
-from lab.cluster.embedded.cluster_link import KUBERNETES, ClusterLink, report_failure
+from lab.cluster.embedded.api_errors import ApiError, ApiUnavailable
 from lab.cluster.embedded.controllers import are_at_rest
-from lab.cluster.embedded.node_services import NodeService
+from lab.cluster.embedded.layout import KUBERNETES
 from lab.cluster.embedded.pod_runner import PodRunner
 from lab.cluster.embedded.pod_worlds import PodWorlds
-from lab.cluster.embedded.programs import ProgramTable, on_node
-from lab.cluster.embedded.resolver import DnsServer, NodeResolver
+from lab.cluster.embedded.programs import ProgramTable
 from lab.cluster.embedded.static_pod_host import StaticPodHost
 from lab.cluster.embedded.static_pods import ManifestDirectory, StaticPod
-from lab.images.endpoint import Endpoint
-from lab.images.private import HTPASSWD
-from lab.images.registry import ENVIRONMENT as REGISTRY_ENVIRONMENT
-from lab.images.registry import RegistryConfig
-from lab.images.registry import command as registry_command
-from lab.images.resolve import ImageResolver
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from pathlib import Path
 
+    from lab.cluster.embedded.checkpoints import Checkpoints
     from lab.cluster.embedded.children import Children
+    from lab.cluster.embedded.cluster_link import ClusterLink
     from lab.cluster.embedded.layout import LabLayout, LabSettings
+    from lab.cluster.embedded.node_servers import NodeServers
 
-REGISTRY_ADDRESS = "127.0.0.1:5000"
-PRIVATE_REGISTRY_ADDRESS = "127.0.0.1:5001"
 _CLIENTS_OF_THE_API_SERVER = ("kube-controller-manager", "kube-scheduler")
 _TEMPLATE_GRACE_S = 1.0
 _TEMPLATE_REST_S = 20.0
 _CLIENTS_START_S = 5.0
-_REGISTRY_START_S = 10.0
 _POLL_S = 0.02
 
 log = logging.getLogger(__name__)
@@ -66,10 +60,8 @@ class Node:
         self._children = children
         self._tasks: set[asyncio.Task[None]] = set()
         self._link: ClusterLink | None = None
-        self._private_registry: asyncio.Task[Endpoint] | None = None
-        self._images = ImageResolver(Endpoint(address=REGISTRY_ADDRESS), private=self._private_endpoint)
-        self._pod_network = network.PodNetwork()
-        self._dns: list[DnsServer] = []
+        self._linked = asyncio.Event()
+        self._serves = asyncio.Event()
         self.static_pods = StaticPodHost(
             ManifestDirectory(path=KUBERNETES / "manifests", node_name=settings.node_name),
             make_runner=self._make_static_runner,
@@ -80,13 +72,25 @@ class Node:
             layout=layout,
             children=children,
             programs=ProgramTable(settings.programs, digests=settings.digests),
-            images=self._images,
-            pod_network=self._pod_network,
+            image_id=self._image_id,
+            pod_network=network.PodNetwork(),
             client=lambda: self.link.client,
             memory=lambda: self.link.memory,
             services=lambda: tuple(self.link.services.services.objects.values()),
         )
-        self.checkpoints = Checkpoints(self, settings.extra_mounts)
+
+    @cached_property
+    def checkpoints(self) -> Checkpoints:
+        """What the cluster can go back to without being stopped."""
+        from lab.cluster.embedded.checkpoints import Checkpoints  # noqa: PLC0415 - after the static pods are started
+
+        return Checkpoints(self, self._settings.extra_mounts)
+
+    @cached_property
+    def _servers(self) -> NodeServers:
+        from lab.cluster.embedded.node_servers import NodeServers  # noqa: PLC0415 - after the static pods are started
+
+        return NodeServers(self._layout, self._settings, self._children)
 
     @property
     def frozen(self) -> bool:
@@ -108,21 +112,32 @@ class Node:
     async def start(self) -> None:
         """Start the machine part and the cluster."""
         await network.set_up_node()
-        self._registry("registry", Endpoint(address=REGISTRY_ADDRESS)).start()
-        node_dns = DnsServer(NodeResolver(), (NODE_RESOLVER_IP, DNS_PORT))
-        await node_dns.start()
-        self._dns.append(node_dns)
-        await self._images.__aenter__()
-        await self.thaw()
+        await self._start_static_pods()
+        await self._servers.start()
+        self._serves.set()
+        self._follow_cluster()
 
     async def thaw(self) -> None:
         """Start the cluster from the files that there are; returns before it answers."""
-        self.checkpoints.forget()
+        await self._start_static_pods()
+        self._follow_cluster()
+
+    async def _start_static_pods(self) -> None:
+        """Start etcd and the API server; their clients wait."""
         self.worlds.forget_failures()
+        self.static_pods.begin()
         self._run(self.static_pods.run())
-        await asyncio.sleep(0)  # the static pods start; what follows can be done while they do
-        if (KUBERNETES / "super-admin.conf").exists():
+        await asyncio.sleep(0)  # each starts in a task that has nothing to wait for; what follows is done meanwhile
+
+    def _follow_cluster(self) -> None:
+        self.checkpoints.forget()
+        if self._is_made:
             self.connect()
+
+    @property
+    def _is_made(self) -> bool:
+        """Whether kubeadm has written the kubeconfigs."""
+        return (KUBERNETES / "super-admin.conf").exists()
 
     def connect(self) -> None:
         """Begin to speak with the API server, which need not answer yet; does nothing the second time.
@@ -130,6 +145,8 @@ class Node:
         Raises:
             InputError: kubeadm has not written the kubeconfigs.
         """
+        from lab.cluster.embedded.cluster_link import ClusterLink  # noqa: PLC0415 - after the static pods are started
+
         if self._link is not None:
             return
         self._link = ClusterLink(
@@ -138,7 +155,9 @@ class Node:
             children=self._children,
             static_pods=self.static_pods,
             worlds=self.worlds,
+            images=self._servers.images,
         )
+        self._linked.set()
         for pod, _ in self.static_pods.runners:
             self._static_pod_changed(pod)
         self._run(self._link.run())
@@ -165,6 +184,7 @@ class Node:
         if self._link is not None:
             await self._link.close()
             self._link = None
+            self._linked.clear()
 
     async def _come_to_rest(self) -> None:
         """Wait a while for the controllers, so that no copy has to wait for them."""
@@ -199,9 +219,15 @@ class Node:
         A kubelet starts all static pods at once. Then the clients take the processor from the API server's start, are
         refused, and come back only at their next attempt, seconds later.
         """
-        if pod.component in _CLIENTS_OF_THE_API_SERVER and self._link is not None:
+        if pod.component in _CLIENTS_OF_THE_API_SERVER and self._is_made:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._link.wait_first_things(), _CLIENTS_START_S)
+                async with asyncio.timeout(_CLIENTS_START_S):
+                    await self._linked.wait()
+                    await self.link.wait_first_things()
+
+    async def _image_id(self, image: str) -> str:
+        await self._serves.wait()  # a static pod of an image that is not the control plane's may ask too early
+        return (await self._servers.images.resolve(image)).image_id
 
     def _static_pod_changed(self, pod: StaticPod) -> None:
         if self._link is None:
@@ -212,50 +238,17 @@ class Node:
         else:
             self._link.publisher.remove_mirror(pod)
 
-    def _registry(self, name: str, endpoint: Endpoint, *, htpasswd: Path | None = None) -> NodeService:
-        config = self._layout.run / f"{name}.yaml"
-        storage = on_node(self._settings.registry_storage)
-        config.write_text(RegistryConfig(endpoint=endpoint, root=storage, htpasswd=htpasswd, read_only=True).render())
-        return NodeService(
-            name,
-            registry_command(on_node(self._settings.programs["registry"]), config),
-            environment=REGISTRY_ENVIRONMENT,
-            log=self._layout.logs / f"{name}.log",
-            children=self._children,
-        )
-
-    async def _private_endpoint(self) -> Endpoint:
-        """Where the registry that asks for a password answers; it is started when a Pod needs it first."""
-        if self._private_registry is None:
-            self._private_registry = asyncio.create_task(self._start_private_registry())
-        return await asyncio.shield(self._private_registry)
-
-    async def _start_private_registry(self) -> Endpoint:
-        htpasswd = self._layout.run / "htpasswd"
-        htpasswd.write_text(HTPASSWD)
-        endpoint = Endpoint(address=PRIVATE_REGISTRY_ADDRESS)
-        self._registry("private-registry", endpoint, htpasswd=htpasswd).start()
-        await _until_it_listens(endpoint)
-        return endpoint
-
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(report_failure)
+        task.add_done_callback(_report_failure)
 
 
-async def _until_it_listens(endpoint: Endpoint) -> None:
-    """Wait a while for a server of the node; whoever asks one that never listens tells the refusal."""
-    deadline = asyncio.get_running_loop().time() + _REGISTRY_START_S
-    host, _, port = endpoint.address.rpartition(":")
-    while asyncio.get_running_loop().time() < deadline:
-        try:
-            _, writer = await asyncio.open_connection(host, int(port))
-        except ConnectionRefusedError:
-            await asyncio.sleep(_POLL_S)
-        else:
-            writer.close()
-            return
+def _report_failure(task: asyncio.Task[None]) -> None:
+    """A task of the node ends by cancellation only; anything else is a defect that must be seen."""
+    with contextlib.suppress(asyncio.CancelledError):
+        if (error := task.exception()) is not None:
+            log.error("%s failed", task.get_name(), exc_info=error)
 
 
 class _StaticPodEvents:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from lab.cluster.embedded.api_client import ApiClient
     from lab.cluster.embedded.children import Children
-    from lab.cluster.embedded.control import Operation
+    from lab.cluster.embedded.control_server import Operation
     from lab.cluster.embedded.layout import LabSettings
     from lab.cluster.embedded.node import Node
 

@@ -15,7 +15,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from lab.cluster.embedded import kwok_stages
-from lab.cluster.embedded.api_client import ApiError, ApiUnavailable
+from lab.cluster.embedded.api_errors import ApiError, ApiUnavailable
 from lab.cluster.embedded.backoff import IMAGE_PULLS, Backoff
 from lab.cluster.embedded.informer import Informer
 from lab.cluster.embedded.pod_environment import environment_references

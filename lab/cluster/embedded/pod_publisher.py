@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from lab.cluster.embedded.api_client import ApiError, ApiUnavailable
+from lab.cluster.embedded.api_errors import ApiError, ApiUnavailable
 from lab.cluster.embedded.pod_status import timestamp
 
 if TYPE_CHECKING:

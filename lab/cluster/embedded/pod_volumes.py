@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from lab.cluster.embedded.api_client import ApiError, ApiUnavailable
+from lab.cluster.embedded.api_errors import ApiError, ApiUnavailable
 from lab.cluster.embedded.atomic_volume import FileProjection, write_volume
 from lab.cluster.embedded.informer import Informer
 from lab.cluster.embedded.pod_environment import ContainerConfigError, expand, pod_field, resource_field

@@ -21,7 +21,7 @@ from lab.cluster.embedded.sandbox import Bind
 from lab.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from lab.cluster.embedded.api_client import ApiClient
     from lab.cluster.embedded.children import Children
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from lab.cluster.embedded.memory import Memory
     from lab.cluster.embedded.network import PodNetwork
     from lab.cluster.embedded.programs import ProgramTable
-    from lab.images.resolve import ImageResolver
 
 _RESTARTS = replace(CONTAINER_RESTARTS, maximum_s=CONTAINER_RESTART_MAX_S)
 _STATIC_POD_RESTARTS = BackoffPolicy(initial_s=1.0, maximum_s=10.0, forget_after_s=60.0)
@@ -96,7 +95,7 @@ class PodWorlds:
         layout: the lab's directory as the node sees it.
         children: starts and reaps processes.
         programs: image to program.
-        images: the lab's registry.
+        image_id: image to the imageID that the lab's registry has for it; raises `LabError` when it lacks it.
         pod_network: addresses and namespaces of Pods.
         client: client with the node's own credentials.
         memory: what the node knew when its template was made.
@@ -106,7 +105,7 @@ class PodWorlds:
     layout: LabLayout
     children: Children
     programs: ProgramTable
-    images: ImageResolver
+    image_id: Callable[[str], Awaitable[str]]
     pod_network: PodNetwork
     client: Callable[[], ApiClient]
     memory: Callable[[], Memory]
@@ -187,12 +186,12 @@ class PodWorlds:
     async def _control_plane_image(self, image: str) -> str:
         program = self.programs.control_plane(image)
         if program is None:
-            return (await self.images.resolve(image)).image_id
+            return await self.image_id(image)
         return program.image_id
 
     async def _workload_image(self, image: str) -> str:
         self.programs.require_present(image)
-        return (await self.images.resolve(image)).image_id
+        return await self.image_id(image)
 
 
 class _WorkloadVolumes:

@@ -21,7 +21,8 @@ from lab.cluster.embedded.relay import BACKLOG, Relay
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from lab.cluster.embedded.api_client import ApiClient, JsonObject
+    from lab.cluster.embedded.api_client import ApiClient
+    from lab.cluster.embedded.api_errors import JsonObject
     from lab.cluster.embedded.memory import Memory
     from lab.cluster.embedded.relay import Address
 

@@ -71,15 +71,15 @@ class StaticPodHost:
         """Static pods that wait for one of the same full name to end."""
         return self._queue.waiting()
 
+    def begin(self) -> None:
+        """Start what the directory holds; `run` follows it from then on."""
+        self.manifests.poll()  # what is there at the start is not being written: it need not settle
+        self._look()
+
     async def run(self) -> None:
         """Follow the directory until cancelled."""
-        self.manifests.poll()  # what is there at the start is not being written: it need not settle
         while True:
-            pods = self.manifests.poll()
-            if pods is not None:
-                for pod in self._queue.update(pods):
-                    self._end(pod)
-                self._start_what_may()
+            self._look()
             await asyncio.sleep(_POLL_S)
 
     def halt(self, components: Iterable[str]) -> None:
@@ -97,6 +97,13 @@ class StaticPodHost:
             self._end(pod, grace_s=grace_s)
         await asyncio.gather(*self._ending.values())
         self.manifests = ManifestDirectory(path=self.manifests.path, node_name=self.manifests.node_name)
+
+    def _look(self) -> None:
+        pods = self.manifests.poll()
+        if pods is not None:
+            for pod in self._queue.update(pods):
+                self._end(pod)
+            self._start_what_may()
 
     def _start_what_may(self) -> None:
         for pod in self._queue.startable():

@@ -25,7 +25,7 @@ from typing import Any
 from lab.cluster.embedded import namespaces, node_root
 from lab.cluster.embedded.addresses import API_SERVER_PORT
 from lab.cluster.embedded.children import Children
-from lab.cluster.embedded.control import ControlServer, error_answer
+from lab.cluster.embedded.control_server import ControlServer, error_answer
 from lab.cluster.embedded.exec_server import ExecServer
 from lab.cluster.embedded.layout import INSIDE, LabLayout, LabSettings
 from lab.cluster.embedded.node import Node

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from lab.admission.configuration import ImagePolicyConfig, admission_configuration_yaml
-from lab.cluster.embedded.api_client import ApiClient, ApiError
+from lab.cluster.embedded.api_client import ApiClient
+from lab.cluster.embedded.api_errors import ApiError
 from lab.cluster.kind.node_services import BOOT_BOUNCER, CERTIFICATES
 from lab.cluster.kind.node_state import NodeFile
 from lab.cluster.kind.proof import COMPONENTS, ETCD

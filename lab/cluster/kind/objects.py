@@ -12,7 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from lab.cluster.embedded.api_client import ApiError
+from lab.cluster.embedded.api_errors import ApiError
 from lab.errors import WaitError
 
 if TYPE_CHECKING:

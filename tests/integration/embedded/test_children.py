@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from lab.cluster.embedded.children import Child, Children
-from lab.cluster.embedded.exec_server import LENGTH, ExecServer
+from lab.cluster.embedded.control import LENGTH
+from lab.cluster.embedded.exec_server import ExecServer
 from lab.cluster.embedded.node_services import NodeService
 from lab.cluster.embedded.sandbox import Bind, SandboxSpec
 from lab.errors import LabError

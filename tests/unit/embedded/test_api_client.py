@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from lab.cluster.embedded.api_client import ApiClient, ApiError, ApiUnavailable, WatchEvent
+from lab.cluster.embedded.api_client import ApiClient, WatchEvent
+from lab.cluster.embedded.api_errors import ApiError, ApiUnavailable
 from lab.errors import InputError, LabError
 
 if TYPE_CHECKING:

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab.cluster.embedded.control import ControlServer, call
+from lab.cluster.embedded.control import call
+from lab.cluster.embedded.control_server import ControlServer
 from lab.errors import LabError
 
 if TYPE_CHECKING:

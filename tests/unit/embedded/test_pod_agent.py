@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from lab.cluster.embedded import pod_agent
-from lab.cluster.embedded.api_client import ApiError
+from lab.cluster.embedded.api_errors import ApiError
 from lab.cluster.embedded.memory import Memory
 from lab.cluster.embedded.pod_agent import PodAgent
 from lab.images.resolve import ImagePullDenied, ResolvedImage

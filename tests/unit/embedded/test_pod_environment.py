@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lab.cluster.embedded.api_client import ApiError
+from lab.cluster.embedded.api_errors import ApiError
 from lab.cluster.embedded.pod_environment import (
     ContainerConfigError,
     EnvironmentObjects,

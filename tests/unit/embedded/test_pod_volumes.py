@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from lab.cluster.embedded import pod_volumes
-from lab.cluster.embedded.api_client import ApiClient, ApiError, WatchEvent
+from lab.cluster.embedded.api_client import ApiClient, WatchEvent
+from lab.cluster.embedded.api_errors import ApiError
 from lab.cluster.embedded.atomic_volume import FileProjection, write_volume
 from lab.cluster.embedded.pod_environment import PodContext
 from lab.cluster.embedded.pod_volumes import PodVolumes, VolumeError, resolve_host_path

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 
-from lab.cluster.embedded.probes import ProbeKind, Prober, ProbeResult, probe_once, resolve_port
+from lab.cluster.embedded.probe_requests import ProbeResult, probe_once, resolve_port
+from lab.cluster.embedded.probes import ProbeKind, Prober
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

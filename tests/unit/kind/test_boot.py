@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, cast
 import pytest
 import yaml
 
-from lab.cluster.embedded.api_client import ApiClient, ApiError
+from lab.cluster.embedded.api_client import ApiClient
+from lab.cluster.embedded.api_errors import ApiError
 from lab.cluster.kind import boot
 from lab.cluster.kind.node_state import NodeFile
 from lab.cluster.protocol import DEFAULT_STATE, Addon, ExecResult, ImagePolicy, StartState

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lab.cluster.embedded.api_client import ApiError
+from lab.cluster.embedded.api_errors import ApiError
 from lab.cluster.kind import objects
 from lab.errors import WaitError
 
