@@ -27,7 +27,7 @@ from lab.bouncer.reference import parse
 from lab.cluster.protocol import Addon
 from lab.components import GATEKEEPER_VERSION, OPA_VERSION, Components
 from lab.errors import InputError, LabError
-from lab.images import busybox, debian
+from lab.images import busybox, compiled, debian
 from lab.images.catalogue import CATALOGUE, CatalogueImage, fingerprint
 from lab.images.endpoint import Endpoint
 from lab.images.oci import ImageContent, OciImage, from_layers, links_of, tar_of
@@ -51,6 +51,9 @@ ADDON_IMAGES: Mapping[Addon, tuple[str, ...]] = {
 _USUAL = ("nginx", "httpd-foreground", "redis-server", "sh", "/app")
 """What the images run that scenarios deploy without a word about them."""
 _BOUNCER_PACKAGES = ("aiohttp", "click", "pydantic", "pyyaml")
+_BOUNCER_MODULES = ("lab.bouncer.__main__", "lab.bouncer.policy", "lab.bouncer.certificates", "lab.bouncer.server")
+"""What it needs to serve; its parts import one another when they are needed first."""
+_BOUNCER_HOME = "/opt/lab"
 _PYTHON_PACKAGES = ("python3-minimal", "libpython3-stdlib", "zlib1g", "libssl3")
 _PYTHON_NAMES: Mapping[str, str] = {
     "/usr/local/bin/python": "/usr/bin/python3",
@@ -307,15 +310,18 @@ class WorkloadImages:
 
         def layers() -> list[bytes]:
             base = self._packages(_PYTHON_PACKAGES)
-            return [base, self._python_layer(versions, python=_python_version(base))]
+            programs = [base, self._python_layer(versions, python=_python_version(base))]
+            return [*programs, compiled.layer([*programs, tar_of(sources)], _BOUNCER_MODULES, search=_BOUNCER_HOME)]
 
         content = _content(
             row,
             files=sources,
             entrypoint=("/usr/bin/python3", "-P", "-m", "lab.bouncer"),
-            environment=(("PYTHONPATH", "/opt/lab"), ("PYTHONDONTWRITEBYTECODE", "1")),
+            environment=(("PYTHONPATH", _BOUNCER_HOME), ("PYTHONDONTWRITEBYTECODE", "1")),
         )
-        return Recipe(key=_key(*versions, *_PYTHON_PACKAGES, content), layers=layers, content=content)
+        return Recipe(
+            key=_key(*versions, *_PYTHON_PACKAGES, *_BOUNCER_MODULES, content), layers=layers, content=content
+        )
 
     def _packages(self, packages: tuple[str, ...]) -> bytes:
         """A layer of Debian packages; asked for once, because apt takes a second to tell what they depend on."""
@@ -334,7 +340,7 @@ class WorkloadImages:
             target = Path(scratch, "lab")
             _install(versions, target=target, python=python)
             files = {
-                f"/opt/lab/{file.relative_to(target)}": file.read_bytes()
+                f"{_BOUNCER_HOME}/{file.relative_to(target)}": file.read_bytes()
                 for file in sorted(target.rglob("*"))
                 if file.is_file() and "__pycache__" not in file.parts
             }
@@ -414,7 +420,7 @@ def _own_sources() -> dict[str, bytes]:
     package = Path(lab.__file__).resolve().parent
     sources = [package / "__init__.py", package / "errors.py", package / "strict_yaml.py"]
     sources += sorted((package / "bouncer").rglob("*.py"))
-    return {f"/opt/lab/lab/{file.relative_to(package)}": file.read_bytes() for file in sources}
+    return {f"{_BOUNCER_HOME}/lab/{file.relative_to(package)}": file.read_bytes() for file in sources}
 
 
 def _pins(names: Sequence[str]) -> list[str]:

@@ -115,6 +115,15 @@ def test_it_was_closed_from_the_start_and_the_bouncer_of_the_boot_is_gone(lab: K
         assert shown.exit_code == 0, shown.stderr
 
 
+def test_the_bouncers_pod_compiles_nothing_at_its_start(lab: KindCluster) -> None:
+    started = "import os, sys, lab.bouncer.__main__, lab.bouncer.policy, lab.bouncer.certificates, lab.bouncer.server"
+    cached = "{m.__cached__ for m in list(sys.modules.values()) if getattr(m, '__cached__', None)}"
+    program = f"{started}; print([path for path in {cached} if not os.path.exists(path)])"
+    inside = ["kubectl", "exec", "deployment/image-bouncer-webhook", "--", "/usr/bin/python3", "-P", "-c", program]
+    shown = lab.node_exec(inside)
+    assert (shown.exit_code, shown.stdout.strip()) == (0, "[]"), shown.stderr
+
+
 def test_an_image_that_the_definition_names_unchanged_is_pulled_and_runs(lab: KindCluster) -> None:
     lab.load_images(["docker.io/library/httpd:2.4"], progress=_nobody)
     assert lab.node_exec(["kubectl", "run", "web", "--image=httpd:2.4"]).exit_code == 0
