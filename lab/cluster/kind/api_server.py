@@ -41,7 +41,8 @@ for comm in $(grep -lxE 'kube-apiserver|kube-controller|kube-scheduler|etcd|kube
   process=${comm%/comm}
   line=$(base64 -w0 < "$process/cmdline" 2>/dev/null)
   began=$(cut -d' ' -f22 "$process/stat" 2>/dev/null)
-  [ -z "$line" ] || echo "process ${process#/proc/} ${began:-0} $line"
+  mounts=$(cut -d' ' -f5 "$process/mountinfo" 2>/dev/null | base64 -w0)
+  [ -z "$line" ] || echo "process ${process#/proc/} ${began:-0} $line $mounts"
 done
 echo "uptime $(cut -d' ' -f1 /proc/uptime) $(getconf CLK_TCK)"
 for log in $(ls -1t /var/log/pods/kube-system_kube-apiserver-*/kube-apiserver/*.log 2>/dev/null | head -2); do
@@ -66,12 +67,14 @@ class Process:
         argv: its command line.
         began_s: when it was started, in seconds since the epoch.
         ticks: the same as the kernel counts it, which never changes.
+        mounts: the mount points that it sees.
     """
 
     pid: int
     argv: tuple[str, ...]
     began_s: float
     ticks: int = 0
+    mounts: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -145,12 +148,12 @@ def parse(text: str, *, kubelet_errors: tuple[str, ...] = ()) -> Sight:
     """Read what the look at a node has printed."""
     found: dict[str, str] = {}
     logs: list[Log] = []
-    lines: list[tuple[int, int, tuple[str, ...]]] = []
+    lines: list[tuple[int, int, tuple[str, ...], tuple[str, ...]]] = []
     for line in text.splitlines():
         word, _, rest = line.partition(" ")
         if word == "process":
-            pid, ticks, command = rest.split(" ")
-            lines.append((int(pid), int(ticks), _argv(command)))
+            pid, ticks, command, mounts = rest.split(" ")
+            lines.append((int(pid), int(ticks), _argv(command), tuple(base64.b64decode(mounts).decode().split())))
         elif word == "log":
             name, written, tail = rest.split(" ")
             run = int(name.removesuffix(".log")) if name.removesuffix(".log").isdigit() else 0
@@ -171,8 +174,8 @@ def parse(text: str, *, kubelet_errors: tuple[str, ...] = ()) -> Sight:
         manifest=base64.b64decode(found["manifest"]) if "manifest" in found else None,
         written_s=float(found.get("written", 0)),
         processes=tuple(
-            Process(pid=pid, argv=argv, began_s=boot_s + ticks / ticks_per_s, ticks=ticks)
-            for pid, ticks, argv in lines
+            Process(pid=pid, argv=argv, began_s=boot_s + ticks / ticks_per_s, ticks=ticks, mounts=mounts)
+            for pid, ticks, argv, mounts in lines
             if argv
         ),
         logs=tuple(logs),

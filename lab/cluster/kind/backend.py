@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
 
+    from lab.cluster.kind.api_server import Sight
     from lab.cluster.kind.creation import Order
     from lab.cluster.kind.engine import Engine
     from lab.paths import LabPaths
@@ -130,8 +131,10 @@ class KindCluster:
         if boot.is_closed(state):
             self._make_closed(order, state, progress=progress)
             return
-        creation.create(order, self._engine, progress=progress)
-        self._prove(progress=progress)
+        sight = creation.create(
+            order, self._engine, progress=progress, meanwhile=lambda: self._prove(progress=progress)
+        )
+        self._api.wait(timeout_s=states.API_SERVER_S, sight=sight)
         self._states.first_verdict(states.BOOT_STATE)
         self._states.remember(states.BOOT_STATE)
         self._states.converge(state, progress=progress)
@@ -146,14 +149,19 @@ class KindCluster:
         )
         bouncer.begin()
         try:
-            creation.create(order, self._engine, progress=progress)
-            self._prove(progress=progress)
-            files = {path: file for path, file in node_state.read(self).items() if path != boot.STATIC_POD}
+            sight, files = creation.create(
+                order,
+                self._engine,
+                progress=progress,
+                meanwhile=lambda: (self._prove(progress=progress), node_state.read(self)),
+            )
+            self._api.wait(timeout_s=states.API_SERVER_S, sight=sight)
             progress("waiting for the image bouncer")
             bouncer.finish()
         except BaseException:
             bouncer.cancel()
             raise
+        files.pop(boot.STATIC_POD, None)
         seen = self._states.objects(), files
         self._states.keep(states.BOOT_STATE, *boot.without_bouncer(*seen))
         self._states.first_verdict(DEFAULT_STATE)
@@ -165,23 +173,20 @@ class KindCluster:
         self._states.keep(state, *seen)
         self._set_state(state)
 
-    def _prove(self, *, progress: Callable[[str], None]) -> None:
-        """Wait for the API server of a cluster that kind has made, and compare what runs with what was asked for."""
+    def _prove(self, *, progress: Callable[[str], None]) -> Sight:
+        """Compare what runs in a cluster that is being made with what was asked for; returns what was seen."""
         from lab.cluster.definition import read_cluster_definition  # noqa: PLC0415 - needs pydantic
-        from lab.cluster.kind import making  # noqa: PLC0415
         from lab.cluster.kind.proof import prove  # noqa: PLC0415
 
-        self.wait_api_server(timeout_s=states.API_SERVER_S)
         progress("comparing what runs with what the cluster definition asks for")
-        definition = read_cluster_definition(Path(self._settings().definition))
-        node = self._require_node()
         sight = self._api.sight()
         prove(
-            definition,
+            read_cluster_definition(Path(self._settings().definition)),
             processes={process.name: process.argv for process in sight.processes},
-            mounts=making.container_mounts(self._engine, node, sight),
-            node=self._engine.inspect(node),
+            mounts={process.name: process.mounts for process in sight.processes},
+            node=self._engine.inspect(self._require_node()),
         )
+        return sight
 
     # --- what it is ------------------------------------------------------------------------------------------------
 

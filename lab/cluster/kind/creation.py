@@ -10,7 +10,7 @@ import os
 import subprocess
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lab.cluster.component_log import fatal_error_in
 from lab.cluster.kind import api_server, diagnosis
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lab.cluster.kind.engine import Engine
+
+_Result = TypeVar("_Result")
 
 CREATION_S = 420.0
 """kubeadm itself gives up after four minutes; before that the node boots."""
@@ -36,6 +38,7 @@ _RESTARTS_WITHOUT = 4
 _COMPONENT_LOGS = r"""
 for log in $(ls -1t /var/log/pods/kube-system_$1-*/$1/*.log 2>/dev/null | head -2); do tail -c 20000 "$log"; done
 """
+_KUBEADM_HAS_ENDED = " ✓ Starting control-plane"
 _JOURNAL = "journalctl -u kubelet --no-pager -o cat | grep -F kube-apiserver | tail -200"
 
 
@@ -77,8 +80,20 @@ class Order:
         return kept | {NETWORK_VARIABLE: self.network}
 
 
-def create(order: Order, engine: Engine, *, progress: Callable[[str], None]) -> None:
+def create(
+    order: Order, engine: Engine, *, progress: Callable[[str], None], meanwhile: Callable[[], _Result]
+) -> _Result:
     """Make the cluster.
+
+    Args:
+        order: what kind is asked for.
+        engine: Docker.
+        progress: told each of kind's steps.
+        meanwhile: done while kind ends its work, as soon as kubeadm has ended its own: the control plane runs then, and
+            every file of it is there.
+
+    Returns:
+        What ``meanwhile`` returned.
 
     Raises:
         LabError: it could not be made: the cause, and what to do about it. The node is still there.
@@ -89,11 +104,20 @@ def create(order: Order, engine: Engine, *, progress: Callable[[str], None]) -> 
             order.argv, cwd=order.config.parent, env=order.environment,
             stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0,
         )  # fmt: skip
+    following = _Following(kind, order, engine, progress)
     try:
-        _follow(kind, order, engine, progress)
+        following.follow(until=following.kubeadm_has_ended)
+        _raise_if_failed(kind, order, engine)
+        result = meanwhile()
+        following.follow(until=lambda: False)
     finally:
         _stop(kind)
-    if kind.returncode != 0:
+    _raise_if_failed(kind, order, engine)
+    return result
+
+
+def _raise_if_failed(kind: subprocess.Popen[bytes], order: Order, engine: Engine) -> None:
+    if kind.poll() not in (None, 0):
         raise diagnosis.explain(sources(order, engine))
 
 
@@ -113,26 +137,41 @@ def sources(order: Order, engine: Engine) -> Sequence[tuple[str, str]]:
     return found
 
 
-def _follow(kind: subprocess.Popen[bytes], order: Order, engine: Engine, progress: Callable[[str], None]) -> None:
-    """Tell kind's steps, and look at the API server, until kind ends."""
-    began_s = looked_s = time.monotonic()
-    told = 0
-    watch = ApiServerWatch()
-    while kind.poll() is None:
-        time.sleep(_POLL_S)
-        told = _tell(order.log, told, progress)
-        now_s = time.monotonic()
-        if now_s - looked_s > _LOOK_EVERY_S:
-            looked_s = now_s
-            _raise_if_hopeless(order, engine, watch)
-        if now_s - began_s > CREATION_S:
-            raise WaitError(
-                what="kind to make the cluster",
-                timeout_s=CREATION_S,
-                last_seen=order.log.read_text(errors="replace")[-500:].strip(),
-                hint="see the logs that were kept; the machine may be overloaded",
-            )
-    _tell(order.log, told, progress)
+class _Following:
+    """Tells kind's steps, and looks at the API server, while kind is at work."""
+
+    def __init__(
+        self, kind: subprocess.Popen[bytes], order: Order, engine: Engine, progress: Callable[[str], None]
+    ) -> None:
+        self._kind = kind
+        self._order = order
+        self._engine = engine
+        self._progress = progress
+        self._began_s = self._looked_s = time.monotonic()
+        self._told = 0
+        self._watch = ApiServerWatch()
+
+    def follow(self, *, until: Callable[[], bool]) -> None:
+        """Follow kind until something holds, or kind ends."""
+        while self._kind.poll() is None and not until():
+            time.sleep(_POLL_S)
+            self._told = _tell(self._order.log, self._told, self._progress)
+            now_s = time.monotonic()
+            if now_s - self._looked_s > _LOOK_EVERY_S:
+                self._looked_s = now_s
+                _raise_if_hopeless(self._order, self._engine, self._watch)
+            if now_s - self._began_s > CREATION_S:
+                raise WaitError(
+                    what="kind to make the cluster",
+                    timeout_s=CREATION_S,
+                    last_seen=self._order.log.read_text(errors="replace")[-500:].strip(),
+                    hint="see the logs that were kept; the machine may be overloaded",
+                )
+        self._told = _tell(self._order.log, self._told, self._progress)
+
+    def kubeadm_has_ended(self) -> bool:
+        """Whether kind says so: from then on it only makes objects."""
+        return _KUBEADM_HAS_ENDED in self._order.log.read_text(errors="replace")
 
 
 class ApiServerWatch:

@@ -21,13 +21,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from lab.cluster.definition import ClusterDefinition
-    from lab.cluster.kind.api_server import Sight
     from lab.cluster.kind.engine import Engine
     from lab.cluster.kind.layout import KindLayout
     from lab.cluster.protocol import StartState
     from lab.paths import LabPaths
-
-_MOUNT_POINTS = 'for pid in "$@"; do echo "$pid $(cut -d" " -f5 "/proc/$pid/mountinfo" | tr "\\n" " ")"; done'
 
 
 def prepare(
@@ -96,14 +93,3 @@ def choose_image(definition: ClusterDefinition, engine: Engine) -> str:
     if engine.image_id(wanted) is None and engine.image_id(own) is not None:
         return own
     return wanted
-
-
-def container_mounts(engine: Engine, node: str, sight: Sight) -> dict[str, list[str]]:
-    """Component to the mount points that its process sees."""
-    by_pid = {str(process.pid): process.name for process in sight.processes}
-    result = engine.run(node, ("sh", "-c", _MOUNT_POINTS, "sh", *by_pid))
-    found: dict[str, list[str]] = {}
-    for line in result.stdout.splitlines():
-        pid, *mounts = line.split()
-        found[by_pid[pid]] = mounts
-    return found

@@ -46,10 +46,16 @@ class NodeApiServer:
         """What the node shows of it now."""
         return api_server.look(self._engine, self._node())
 
-    def wait(self, *, timeout_s: float) -> ApiServerStatus:
-        """Wait until the API server runs what its manifest says and answers."""
+    def wait(self, *, timeout_s: float, sight: api_server.Sight | None = None) -> ApiServerStatus:
+        """Wait until the API server runs what its manifest says and answers.
+
+        Args:
+            timeout_s: longest time, in seconds.
+            sight: what the node has shown of it a moment ago, where it has been looked at; else it is looked at first.
+        """
         began_s = time.monotonic()
-        while (status := self.describe(hurry=True)).state != "running":
+        status = self.describe(hurry=True, sight=sight)
+        while status.state != "running":
             waited_s = time.monotonic() - began_s
             if _failed_for_good(status, waited_s):
                 raise LabError(
@@ -65,17 +71,19 @@ class NodeApiServer:
                     hint="see lab logs kube-apiserver",
                 )
             time.sleep(_POLL_S)
+            status = self.describe(hurry=True)
         self._wake_followers()
         return status
 
-    def describe(self, *, hurry: bool = False) -> ApiServerStatus:
+    def describe(self, *, hurry: bool = False, sight: api_server.Sight | None = None) -> ApiServerStatus:
         """The API server as it is now.
 
         Args:
             hurry: end an API server of an earlier manifest now, which the kubelet would give half a minute; start the
                 kubelet anew where it would wait for ever.
+            sight: what the node has shown of it a moment ago; None to look.
         """
-        sight = self.sight()
+        sight = sight or self.sight()
         known = self._known_meaning(sight)
         if hurry and (outlived := api_server.outlived(sight, known=known)):
             self._kill(outlived)

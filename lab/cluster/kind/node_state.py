@@ -8,7 +8,9 @@ would start an API server with half of them, or none at all: `api_server.is_forg
 from __future__ import annotations
 
 import base64
+import io
 import json
+import tarfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,11 +27,10 @@ ADMISSION = "/etc/kubernetes/admission"
 _IN_PLACE = "/etc/hosts"
 """Docker mounts it, so it cannot be replaced by another file."""
 _READ = r"""
-find /etc/kubernetes /etc/hosts -path /etc/kubernetes/audit -prune -o -type f -printf '%m %p\0' |
-  while IFS= read -r -d '' entry; do
-    printf '%s %s\n' "$(base64 -w0 < "${entry#* }")" "$(printf '%s' "$entry" | base64 -w0)"
-  done
+tar -C / --exclude=etc/kubernetes/audit --hard-dereference -cf - etc/kubernetes etc/hosts | base64 -w0
+[ "${PIPESTATUS[0]}" -le 1 ]
 """
+"""tar ends with 1 when a file changed or went meanwhile, with 2 when one could not be read."""
 _IS_GONE = ("sh", "-c", "! pgrep -x kube-apiserver > /dev/null")
 _HALT = ("sh", "-c", "systemctl stop kubelet && { pkill -KILL -x kube-apiserver || true; }")
 _GO_ON = ("systemctl", "start", "kubelet")
@@ -53,10 +54,10 @@ def read(cluster: Cluster) -> dict[str, NodeFile]:
     if result.exit_code != 0:
         raise LabError("node-file", f"the node's files cannot be read: {result.stderr.strip()}", hint="lab node shell")
     files: dict[str, NodeFile] = {}
-    for line in result.stdout.splitlines():
-        content, _, entry = line.partition(" ")
-        mode, _, path = base64.b64decode(entry).decode().partition(" ")
-        files[path] = NodeFile(content=base64.b64decode(content), mode=int(mode, 8))
+    with tarfile.open(fileobj=io.BytesIO(base64.b64decode(result.stdout))) as archive:
+        for member in archive:
+            if member.isfile() and (content := archive.extractfile(member)) is not None:
+                files[f"/{member.name}"] = NodeFile(content=content.read(), mode=member.mode)
     return files
 
 

@@ -49,15 +49,21 @@ def _b64(text: bytes) -> str:
 
 
 def test_what_the_node_prints_is_read() -> None:
-    command = _b64(b"/usr/local/bin/kube-apiserver\0--a=b c\0")
+    command, mounts = _b64(b"/usr/local/bin/kube-apiserver\0--a=b c\0"), _b64(b"/\n/etc/kubernetes/audit\n")
     sight = parse(
-        f"now 2000.5\nwritten 1990.25\nmanifest {_b64(MANIFEST)}\nprocess 17 5000 {command}\nuptime 100.5 100\n"
-        f"log 3.log 1995.5 {_b64(CRASH.encode())}\n"
+        f"now 2000.5\nwritten 1990.25\nmanifest {_b64(MANIFEST)}\n"
+        f"process 17 5000 {command} {mounts}\nuptime 100.5 100\nlog 3.log 1995.5 {_b64(CRASH.encode())}\n"
     )
     assert sight.manifest == MANIFEST
     assert (sight.now_s, sight.written_s, sight.restarts) == (2000.5, 1990.25, 3)
     assert sight.api_servers == (
-        Process(pid=17, argv=("/usr/local/bin/kube-apiserver", "--a=b c"), began_s=1950.0, ticks=5000),
+        Process(
+            pid=17,
+            argv=("/usr/local/bin/kube-apiserver", "--a=b c"),
+            began_s=1950.0,
+            ticks=5000,
+            mounts=("/", "/etc/kubernetes/audit"),
+        ),
     )
     assert sight.logs == (Log(run=3, written_s=1995.5, tail=CRASH),)
 

@@ -31,7 +31,7 @@ KUBECONFIG = "clusters: [{name: one, cluster: {server: 'https://127.0.0.1:1'}}]\
 def look(argv: Sequence[str], *, ticks: int = 100, written_s: int = 900) -> str:
     command = base64.b64encode("\0".join([*argv, ""]).encode()).decode()
     manifest = base64.b64encode(MANIFEST).decode()
-    return f"now 1000\nwritten {written_s}\nmanifest {manifest}\nprocess 7 {ticks} {command}\nuptime 50 100\n"
+    return f"now 1000\nwritten {written_s}\nmanifest {manifest}\nprocess 7 {ticks} {command} Lwo=\nuptime 50 100\n"
 
 
 class FakeEngine:

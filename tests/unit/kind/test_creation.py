@@ -1,8 +1,18 @@
-"""When the node of a cluster that is being made is entered: not while all goes well."""
+"""What is done while kind makes a cluster, and when its node is entered: not while all goes well."""
 
 from __future__ import annotations
 
-from lab.cluster.kind.creation import ApiServerWatch
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from lab.cluster.kind import creation
+from lab.cluster.kind.creation import ApiServerWatch, Order
+from lab.errors import LabError
+
+if TYPE_CHECKING:
+    from lab.cluster.kind.engine import Engine
 
 BOOTING = {1: "systemd", 2: "containerd"}
 STARTING = BOOTING | {3: "kubelet"}
@@ -35,3 +45,80 @@ def test_a_node_that_boots_slowly_is_not_suspect() -> None:
     watch = ApiServerWatch()
 
     assert not any(watch.is_suspect(BOOTING, now_s=now_s) for now_s in (0, 10, 60))
+
+
+class NoNode:
+    """A Docker in which no node is to be seen."""
+
+    def node_id(self, _cluster: str) -> None:
+        return None
+
+
+def order(tmp_path: Path, script: str) -> Order:
+    """An order to a kind that does what a script says."""
+    program = tmp_path / "kind"
+    program.write_text(f"#!/bin/sh\n{script}")
+    program.chmod(0o755)
+    return Order(
+        program=program, cluster="one", config=tmp_path / "kind.yaml", kubeconfig=tmp_path / "kubeconfig",
+        network="net", image="image", log=tmp_path / "kind.log",
+    )  # fmt: skip
+
+
+def create(order: Order, proof: str | LabError, *, told: list[str]) -> str:
+    def meanwhile() -> str:
+        told.append("proof")
+        order.config.with_name("proved").touch()
+        if isinstance(proof, LabError):
+            raise proof
+        return proof
+
+    return creation.create(order, cast("Engine", NoNode()), progress=told.append, meanwhile=meanwhile)
+
+
+STARTED = "echo ' • Starting control-plane 🕹️  ...'; echo ' ✓ Starting control-plane 🕹️'\n"
+UNTIL_PROVED = "while [ ! -e proved ]; do sleep 0.05; done\n"
+
+
+def test_it_is_proved_while_kind_still_works(tmp_path: Path) -> None:
+    told: list[str] = []
+    script = f"{STARTED}{UNTIL_PROVED}echo ' • Installing StorageClass 💾  ...'; sleep 0.3\n"
+
+    assert create(order(tmp_path, script), "proved", told=told) == "proved"
+
+    assert told == ["kind: Starting control-plane", "proof", "kind: Installing StorageClass"]
+
+
+def test_it_is_proved_also_where_kind_was_quicker(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    assert create(order(tmp_path, STARTED), "proved", told=told) == "proved"
+
+    assert told == ["kind: Starting control-plane", "proof"]
+
+
+def test_a_cluster_that_kind_could_not_make_is_not_proved(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    with pytest.raises(LabError, match="unknown flag") as caught:
+        create(order(tmp_path, "echo 'Error: unknown flag: --x'; exit 1\n"), "proved", told=told)
+
+    assert caught.value.code == "flag-unknown"
+    assert told == []
+
+
+def test_a_kind_that_fails_after_the_proof_has_failed(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="no more") as caught:
+        create(order(tmp_path, f"{STARTED}{UNTIL_PROVED}echo 'ERROR: no more'; exit 1\n"), "proved", told=[])
+
+    assert caught.value.code == "kind-failed"
+
+
+def test_a_cluster_that_is_not_what_was_asked_for_ends_kind(tmp_path: Path) -> None:
+    dropped = LabError("patch-dropped", "not as asked", hint="mend it")
+
+    with pytest.raises(LabError) as caught:
+        create(order(tmp_path, f"{STARTED}echo $$ > pid; exec sleep 60\n"), dropped, told=[])
+
+    assert caught.value is dropped
+    assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()

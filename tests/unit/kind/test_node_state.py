@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import io
+import tarfile
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -34,10 +36,8 @@ class FakeNode:
     def node_exec(self, argv: Sequence[str], **_: Any) -> ExecResult:
         command = " ".join(argv)
         stdout, failed = "", self.refuses != "" and self.refuses in command
-        if "find /etc/kubernetes" in command:
-            stdout = "".join(
-                f"{_b64(file.content)} {_b64(f'{file.mode:o} {path}'.encode())}\n" for path, file in self.files.items()
-            )
+        if "tar -C /" in command:
+            stdout = _archive(self.files)
         elif "! pgrep" in command:
             failed = self.runs
         else:
@@ -51,8 +51,14 @@ class FakeNode:
         self.files[path] = NodeFile(content=content, mode=mode)
 
 
-def _b64(text: bytes) -> str:
-    return base64.b64encode(text).decode()
+def _archive(files: dict[str, NodeFile]) -> str:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for path, file in files.items():
+            member = tarfile.TarInfo(path.removeprefix("/"))
+            member.size, member.mode = len(file.content), file.mode
+            archive.addfile(member, io.BytesIO(file.content))
+    return base64.b64encode(buffer.getvalue()).decode()
 
 
 def restore(node: FakeNode) -> set[str]:
