@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import yaml
+from typing import TYPE_CHECKING
 
 from lab.admission import manifest as static_pod
 from lab.admission.configuration import ImagePolicyConfig, admission_configuration_yaml
@@ -19,7 +17,7 @@ from lab.cluster.protocol import Addon, ImagePolicy
 from lab.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from lab.cluster.protocol import Cluster, StartState
 
@@ -98,39 +96,12 @@ def _restart_api_server(cluster: Cluster) -> None:
 
 
 def _install_bouncer(cluster: Cluster) -> None:
-    create_bouncer_secret(cluster)
+    pair = "/run/lab/certificates/image-bouncer-webhook"
+    name = "tls-image-bouncer-webhook"
+    _kubectl(cluster, "create", "secret", "tls", name, f"--cert={pair}.crt", f"--key={pair}.key")
     manifest = resources.files("lab.cluster.addons").joinpath("bouncer.yaml").read_bytes()
     _kubectl(cluster, "apply", "-f", "-", stdin=manifest)
     _kubectl(cluster, "rollout", "status", "deployment/image-bouncer-webhook", "--timeout=120s")
-
-
-def create_bouncer_secret(cluster: Cluster, *, options: tuple[str, ...] = ()) -> None:
-    """Give the cluster the bouncer's certificate and key.
-
-    Args:
-        cluster: where.
-        options: further options of kubectl.
-
-    Raises:
-        LabError: ``start-state-failed``.
-    """
-    pair = "/run/lab/certificates/image-bouncer-webhook"
-    name = "tls-image-bouncer-webhook"
-    _kubectl(cluster, *options, "create", "secret", "tls", name, f"--cert={pair}.crt", f"--key={pair}.key")
-
-
-def apply(cluster: Cluster, document: Mapping[str, Any], *, options: tuple[str, ...] = ()) -> None:
-    """Have the cluster hold an object, as a person would who applies its manifest.
-
-    Args:
-        cluster: where.
-        document: the object.
-        options: further options of kubectl.
-
-    Raises:
-        LabError: ``start-state-failed``.
-    """
-    _kubectl(cluster, *options, "apply", "-f", "-", stdin=yaml.safe_dump(dict(document)).encode())
 
 
 def install_gatekeeper(cluster: Cluster, manifest: Path) -> None:

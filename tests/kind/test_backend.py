@@ -13,6 +13,7 @@ import socket
 import struct
 import threading
 import time
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,6 +114,13 @@ def test_it_was_closed_from_the_start_and_the_bouncer_of_the_boot_is_gone(lab: K
     for program in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"):
         shown = lab.node_exec(["kubectl", "get", "pod", f"{program}-{node}", "-n", "kube-system"])
         assert shown.exit_code == 0, shown.stderr
+
+
+def test_the_bouncer_was_deployed_as_kubectl_apply_would(lab: KindCluster) -> None:
+    manifest = resources.files("lab.cluster.addons").joinpath("bouncer.yaml").read_bytes()
+    applied = lab.node_exec(["kubectl", "apply", "-f", "-"], stdin=manifest)
+    assert applied.stderr == ""
+    assert [line.rpartition(" ")[2] for line in applied.stdout.splitlines()] == ["unchanged", "unchanged"]
 
 
 def test_the_bouncers_pod_compiles_nothing_at_its_start(lab: KindCluster) -> None:

@@ -144,9 +144,7 @@ class KindCluster:
         from lab.cluster.kind import boot, creation  # noqa: PLC0415
         from lab.cluster.start_state import install_gatekeeper  # noqa: PLC0415
 
-        bouncer = boot.BouncerDeployment(
-            self, self._engine, node=self._node_id, kubeconfig=self._layout.root / "boot.kubeconfig"
-        )
+        bouncer = boot.BouncerDeployment(self, self._engine, node=self._node_id, root=self._layout.root)
         bouncer.begin()
         try:
             sight, files = creation.create(

@@ -9,7 +9,9 @@ in. When the deployed one starts its Service takes the port, and the boot's ends
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
+import json
 import tarfile
 import threading
 import time
@@ -19,19 +21,19 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from lab.admission.configuration import ImagePolicyConfig, admission_configuration_yaml
-from lab.cluster.embedded.api_client import ApiClient
 from lab.cluster.embedded.api_errors import ApiError
 from lab.cluster.kind.node_services import BOOT_BOUNCER, CERTIFICATES
 from lab.cluster.kind.node_state import NodeFile
 from lab.cluster.kind.proof import COMPONENTS, ETCD
 from lab.cluster.protocol import Addon, ImagePolicy
-from lab.cluster.start_state import ADMISSION_CONFIG, apply, create_bouncer_secret
+from lab.cluster.start_state import ADMISSION_CONFIG
 from lab.errors import LabError, WaitError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
+    from lab.cluster.embedded.api_client import ApiClient
     from lab.cluster.kind.engine import Engine
     from lab.cluster.kind.objects import Objects
     from lab.cluster.protocol import Cluster, StartState
@@ -40,10 +42,15 @@ STATIC_POD = f"/etc/kubernetes/manifests/{BOOT_BOUNCER}"
 """Where the node has the bouncer of the boot."""
 _ADMINISTRATOR = "/etc/kubernetes/super-admin.conf"
 """Of both that kubeadm writes, the one that may do everything before the first role is bound."""
-_AS_ADMINISTRATOR = (f"--kubeconfig={_ADMINISTRATOR}",)
 _API_PORT = "6443/tcp"
 _BOUNCER = "/apis/apps/v1/namespaces/default/deployments/image-bouncer-webhook"
-_ACCOUNTS = "/api/v1/namespaces/default/serviceaccounts"
+_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_COLLECTIONS = {
+    "ServiceAccount": "/api/v1/namespaces/default/serviceaccounts",
+    "Secret": "/api/v1/namespaces/default/secrets",
+    "Service": "/api/v1/namespaces/default/services",
+    "Deployment": "/apis/apps/v1/namespaces/default/deployments",
+}
 _PODS = "/api/v1/namespaces/default/pods"
 _SYSTEM_PODS = "/api/v1/namespaces/kube-system/pods"
 _BOUNCER_OBJECTS = (
@@ -117,14 +124,16 @@ class BouncerDeployment:
         cluster: the lab.
         engine: Docker.
         node: finds the node; None while there is none.
-        kubeconfig: where an administrator's kubeconfig may be kept for as long as this takes.
+        root: the lab's directory, which has the bouncer's certificate, and an administrator's kubeconfig for as long as
+            this takes.
     """
 
-    def __init__(self, cluster: Cluster, engine: Engine, *, node: Callable[[], str | None], kubeconfig: Path) -> None:
+    def __init__(self, cluster: Cluster, engine: Engine, *, node: Callable[[], str | None], root: Path) -> None:
         self._cluster = cluster
         self._engine = engine
         self._node = node
-        self._kubeconfig = kubeconfig
+        self._kubeconfig = root / "boot.kubeconfig"
+        self._certificate = root / "certificates" / "image-bouncer-webhook"
         self._cancelled = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -160,17 +169,28 @@ class BouncerDeployment:
             self._kubeconfig.unlink(missing_ok=True)
 
     async def _deploy(self) -> None:
+        from lab.cluster.embedded.api_client import ApiClient  # noqa: PLC0415 - needs aiohttp, and kind has begun
+
         deadline_s = time.monotonic() + _DEPLOYED_S
         service, deployment = _manifests()
         have_kubeconfig = "the node to have an administrator's kubeconfig"
         await self._until(have_kubeconfig, self._has_kubeconfig, deadline_s, poll_s=_FETCH_S)
         async with ApiClient.from_kubeconfig(self._kubeconfig, user_agent="lab") as api:
-            await self._until("the API server to hold the bouncer's account", lambda: _has_account(api), deadline_s)
-            create_bouncer_secret(self._cluster, options=_AS_ADMINISTRATOR)
-            apply(self._cluster, deployment, options=_AS_ADMINISTRATOR)
+            await self._until("the API server to hold the bouncer's account", lambda: _has(api, _ACCOUNT), deadline_s)
+            for document in (self._secret(), _as_applied(deployment)):
+                await _has(api, document)
             await self._until("the bouncer and the mirror pods to be there", lambda: _is_complete(api), deadline_s)
-        # Not before: a Service that nobody stands behind refuses what the bouncer of the boot would answer.
-        apply(self._cluster, service)
+            # Not before: a Service that nobody stands behind refuses what the bouncer of the boot would answer.
+            await _has(api, _as_applied(service))
+
+    def _secret(self) -> dict[str, Any]:
+        pair = {"tls.crt": ".crt", "tls.key": ".key"}
+        data = {
+            name: base64.b64encode(self._certificate.with_suffix(suffix).read_bytes()).decode()
+            for name, suffix in pair.items()
+        }
+        metadata = {"name": "tls-image-bouncer-webhook"}
+        return {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": metadata, "data": data}
 
     async def _has_kubeconfig(self) -> bool:
         """Fetch what kubeadm has written on the node, and have it lead to the port that Docker publishes."""
@@ -212,17 +232,28 @@ class _CancelledError(Exception):
     """Nobody waits for it any more."""
 
 
-async def _has_account(api: ApiClient) -> bool:
-    """Make the namespace's account when the API server answers.
+_ACCOUNT = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+"""Its controller would make it, seconds later, and Pods that are refused until then are tried again later and later."""
 
-    Its controller would, seconds later, and Pods that are refused until then are tried again later and later.
-    """
+
+async def _has(api: ApiClient, document: dict[str, Any]) -> bool:
+    """Have the API server hold an object; one that it has already is as good."""
     try:
-        await api.create(_ACCOUNTS, {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}})
+        await api.create(_COLLECTIONS[document["kind"]], document)
     except ApiError as error:
         if error.status != 409:  # noqa: PLR2004 - HTTP's own "Conflict": it is there
             raise
     return True
+
+
+def _as_applied(document: dict[str, Any]) -> dict[str, Any]:
+    """An object as ``kubectl apply`` makes it, so that whoever applies it again is compared with what was applied.
+
+    kubectl itself would have to be run on the node, which has other things to do, and to learn what the API server has.
+    """
+    applied = {**document, "metadata": {"annotations": {}, **document["metadata"]}}
+    text = json.dumps(applied, sort_keys=True, separators=(",", ":")) + "\n"
+    return {**document, "metadata": {**document["metadata"], "annotations": {_APPLIED: text}}}
 
 
 async def _is_complete(api: ApiClient) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import io
+import json
 import tarfile
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -63,7 +65,7 @@ def test_the_state_before_the_bouncer_is_open_and_has_none_of_its_objects() -> N
 
 
 class FakeNode:
-    """A node whose kubeconfig is there from the second look on, and that notes what kubectl is given."""
+    """A node whose kubeconfig is there from the second look on, and that notes what is made and removed."""
 
     def __init__(self) -> None:
         self.looks = 0
@@ -84,12 +86,9 @@ class FakeNode:
     def inspect(self, _node: str) -> dict[str, Any]:
         return {"NetworkSettings": {"Ports": {"6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "4321"}]}}}
 
-    def node_exec(self, argv: Sequence[str], *, stdin: bytes = b"", timeout_s: float = 0) -> ExecResult:
-        del timeout_s
-        if stdin:
-            self.applied.append(yaml.safe_load(stdin)["kind"])
-        else:
-            self.applied.append(argv[-1] if argv[0] == "rm" else argv[argv.index("create") + 1])
+    def node_exec(self, argv: Sequence[str]) -> ExecResult:
+        assert argv[0] == "rm"
+        self.applied.append(argv[-1])
         return ExecResult(argv=tuple(argv), exit_code=0, stdout="", stderr="")
 
 
@@ -103,6 +102,7 @@ class FakeApi:
         self._accounts = iter([LabError("api-unavailable", "starts", hint="wait"), conflict])
         self._addresses = iter(["", "10.244.0.4", "10.244.0.4"])
         self._mirrored = iter([CONTROL_PLANE[1:], CONTROL_PLANE])
+        self.held: dict[str, dict[str, Any]] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -111,13 +111,17 @@ class FakeApi:
         return None
 
     async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        if body["kind"] != "ServiceAccount":
+            self._node.applied.append(body["kind"])
+            self.held[f"{path}/{body['metadata']['name']}"] = body
+            return body
         assert path == "/api/v1/namespaces/default/serviceaccounts"
         assert body["metadata"]["name"] == "default"
         assert self._node.applied == []
         raise next(self._accounts)
 
     async def get(self, path: str) -> dict[str, Any]:
-        assert self._node.applied == ["secret", "Deployment"]  # the Service comes when the bouncer runs
+        assert self._node.applied == ["Secret", "Deployment"]  # the Service comes when the bouncer runs
         if path == "/api/v1/namespaces/default/pods":
             labels = {"app": "image-bouncer-webhook"}
             return {"items": [{"metadata": {"labels": labels}, "status": {"podIP": next(self._addresses)}}]}
@@ -127,12 +131,13 @@ class FakeApi:
         return {"items": [{"metadata": {"name": f"{name}-node", "annotations": annotations}} for name in names]}
 
 
-class StartedApi(FakeApi):
-    """One that takes whatever it is given."""
+class RefusingApi(FakeApi):
+    """One that has an account, and takes nothing else."""
 
     async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        del path
-        return body
+        if body["kind"] == "ServiceAccount":
+            return body
+        raise ApiError(request=f"POST {path}", status=403, reason="Forbidden", message="not yours", body={})
 
 
 @pytest.fixture(autouse=True)
@@ -143,14 +148,23 @@ def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lab.cluster.kind.boot.asyncio.sleep", no_pause)
 
 
-def deployment(node: FakeNode, tmp_path: Path) -> boot.BouncerDeployment:
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    certificates = tmp_path / "certificates"
+    certificates.mkdir()
+    for suffix in ("crt", "key"):
+        (certificates / f"image-bouncer-webhook.{suffix}").write_text(suffix)
+    return tmp_path
+
+
+def deployment(node: FakeNode, root: Path, *, has_node: bool = True) -> boot.BouncerDeployment:
     return boot.BouncerDeployment(
-        cast("Cluster", node), cast("Engine", node), node=lambda: "node", kubeconfig=tmp_path / "kubeconfig"
+        cast("Cluster", node), cast("Engine", node), node=lambda: "node" if has_node else None, root=root
     )
 
 
 def test_the_service_comes_last_then_the_boots_bouncer_ends_and_the_kubeconfig_does_not_stay(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node = FakeNode()
     opened: list[FakeApi] = []
@@ -162,21 +176,44 @@ def test_the_service_comes_last_then_the_boots_bouncer_ends_and_the_kubeconfig_d
         return opened[0]
 
     monkeypatch.setattr(ApiClient, "from_kubeconfig", open_api)
-    bouncer = deployment(node, tmp_path)
+    bouncer = deployment(node, root)
 
     bouncer.begin()
     bouncer.finish()
 
-    assert node.applied == ["secret", "Deployment", "Service", boot.STATIC_POD]
+    assert node.applied == ["Secret", "Deployment", "Service", boot.STATIC_POD]
     assert opened[0].server == "https://127.0.0.1:4321"
-    assert list(tmp_path.iterdir()) == []
+    assert [file.name for file in root.iterdir()] == ["certificates"]
+    secret = opened[0].held["/api/v1/namespaces/default/secrets/tls-image-bouncer-webhook"]
+    assert base64.b64decode(secret["data"]["tls.crt"]) == b"crt"
+    assert base64.b64decode(secret["data"]["tls.key"]) == b"key"
 
 
-def test_nobody_waits_for_a_bouncer_whose_cluster_could_not_be_made(tmp_path: Path) -> None:
+def test_the_bouncer_can_be_applied_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[FakeApi] = []
+
+    def open_api(kubeconfig: Path, **_: object) -> FakeApi:
+        opened.append(FakeApi(kubeconfig, node))
+        return opened[0]
+
     node = FakeNode()
-    bouncer = boot.BouncerDeployment(
-        cast("Cluster", node), cast("Engine", node), node=lambda: None, kubeconfig=tmp_path / "kubeconfig"
-    )
+    monkeypatch.setattr(ApiClient, "from_kubeconfig", open_api)
+    bouncer = deployment(node, root)
+    bouncer.begin()
+    bouncer.finish()
+
+    text = opened[0].held[DEPLOYMENT]["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"]
+    applied = json.loads(text)
+    assert applied["metadata"].pop("annotations") == {}
+    assert opened[0].held[DEPLOYMENT] == {
+        **applied,
+        "metadata": {**applied["metadata"], "annotations": opened[0].held[DEPLOYMENT]["metadata"]["annotations"]},
+    }
+
+
+def test_nobody_waits_for_a_bouncer_whose_cluster_could_not_be_made(root: Path) -> None:
+    node = FakeNode()
+    bouncer = deployment(node, root, has_node=False)
 
     bouncer.begin()
     bouncer.cancel()
@@ -184,28 +221,18 @@ def test_nobody_waits_for_a_bouncer_whose_cluster_could_not_be_made(tmp_path: Pa
     assert node.applied == []
 
 
-def test_what_goes_wrong_is_told_where_the_bouncer_is_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(_: object, **__: object) -> None:
-        raise LabError("start-state-failed", "kubectl ended with exit code 1", hint="see its words")
-
-    monkeypatch.setattr(ApiClient, "from_kubeconfig", lambda path, **_: StartedApi(path, FakeNode()))
-    monkeypatch.setattr(boot, "create_bouncer_secret", refuse)
-    bouncer = deployment(FakeNode(), tmp_path)
+def test_what_goes_wrong_is_told_where_the_bouncer_is_waited_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ApiClient, "from_kubeconfig", lambda path, **_: RefusingApi(path, FakeNode()))
+    bouncer = deployment(FakeNode(), root)
 
     bouncer.begin()
-    with pytest.raises(LabError, match="exit code 1"):
+    with pytest.raises(LabError, match="not yours"):
         bouncer.finish()
 
 
-def test_an_api_server_that_never_comes_is_not_waited_for_for_good(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_api_server_that_never_comes_is_not_waited_for_for_good(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boot, "_DEPLOYED_S", 0.01)
-    bouncer = boot.BouncerDeployment(
-        cast("Cluster", FakeNode()), cast("Engine", FakeNode()), node=lambda: None, kubeconfig=tmp_path / "kubeconfig"
-    )
+    bouncer = deployment(FakeNode(), root, has_node=False)
 
     bouncer.begin()
     with pytest.raises(LabError, match="kubeconfig"):
