@@ -10,12 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import aiohttp
-
 from lab.images.oci import INDEX_TYPE, MANIFEST_TYPE
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import aiohttp
 
 ACCEPT = (
     f"{INDEX_TYPE}, {MANIFEST_TYPE}, "
@@ -24,8 +24,8 @@ ACCEPT = (
 )
 """Every kind of manifest that the lab reads; a registry answers 404 for one that the client does not accept."""
 
-# Not ``connect``, which counts the wait for one of the few connections too: a busy machine would fail for its requests.
-_TIMEOUT = aiohttp.ClientTimeout(total=60, sock_connect=10)
+_TOTAL_S = 60
+_CONNECT_S = 10
 _CONNECTIONS = 8
 
 
@@ -56,11 +56,16 @@ class Endpoint:
 
     def open_session(self) -> aiohttp.ClientSession:
         """A session for requests to this registry; the caller closes it. Needs a running event loop."""
+        import aiohttp  # noqa: PLC0415 - heavy, and who only writes an address down asks nothing
+
         if self.socket is not None:
             connector: aiohttp.BaseConnector = aiohttp.UnixConnector(path=str(self.socket), limit=_CONNECTIONS)
         else:
             connector = aiohttp.TCPConnector(limit=_CONNECTIONS)
-        return aiohttp.ClientSession(connector=connector, timeout=_TIMEOUT)
+        # Not ``connect``, which counts the wait for one of the few connections too: a busy machine would fail for its
+        # own requests.
+        timeout = aiohttp.ClientTimeout(total=_TOTAL_S, sock_connect=_CONNECT_S)
+        return aiohttp.ClientSession(connector=connector, timeout=timeout)
 
 
 def stored_name(domain: str, path: str) -> str:

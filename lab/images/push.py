@@ -11,15 +11,14 @@ import io
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Protocol
 
-import aiohttp
-from yarl import URL
-
 from lab.bouncer.reference import parse
 from lab.errors import LabError
 from lab.images.endpoint import ACCEPT, Endpoint, stored_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    import aiohttp
 
     from lab.images.oci import Blob, OciImage
 
@@ -45,6 +44,8 @@ async def push_images(endpoint: Endpoint, images: Sequence[Pushable]) -> None:
     Raises:
         LabError: ``registry-push``: the registry cannot be reached or refused something; its answer is in the context.
     """
+    import aiohttp  # noqa: PLC0415 - heavy, and most labs have nothing to push
+
     try:
         # The session's limit on connections is the limit on concurrency: there is no need for a second one.
         async with endpoint.open_session() as session, asyncio.TaskGroup() as tasks:
@@ -106,6 +107,8 @@ class _Client:
 
     async def put_blob(self, blob: Blob) -> None:
         """Upload a blob unless the repository has it."""
+        from yarl import URL  # noqa: PLC0415
+
         async with self._session.head(self._url(f"blobs/{blob.digest}")) as response:
             if response.status == HTTPStatus.OK:
                 return

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import aiohttp
 import yaml
 
 from lab.errors import LabError, WaitError
@@ -209,6 +208,8 @@ async def _start(program: Path, config_file: Path, log_file: Path) -> Process:
 
 
 async def _wait_until_it_answers(process: Process, endpoint: Endpoint, log_file: Path) -> None:
+    import aiohttp  # noqa: PLC0415 - heavy, and who only writes the registry's configuration asks nothing
+
     last_seen = "no connection yet"
     try:
         async with asyncio.timeout(_START_TIMEOUT_S), endpoint.open_session() as session:

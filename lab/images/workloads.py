@@ -35,7 +35,7 @@ from lab.images.push import push_images
 from lab.images.registry import RegistryConfig, copy_storage, prepare_storage, serving
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from lab.paths import LabPaths
 
@@ -139,18 +139,6 @@ class WorkloadImages:
         self._progress = progress
         self._layers: dict[tuple[str, ...], bytes] = {}
 
-    def storage(self) -> Path:
-        """The storage directory; at first every image in it is a stand-in."""
-        program = self._components.ensure("registry")["registry"]
-        storage = self._directory / f"workloads-{fingerprint()[:16]}"
-        with self._locked():
-            if not storage.is_dir():
-                stand_ins = asyncio.run(prepare_storage(program, self._directory))
-                with tempfile.TemporaryDirectory(prefix=".workloads-", dir=self._directory) as scratch:
-                    copy_storage(stand_ins, Path(scratch, "storage"))
-                    Path(scratch, "storage").rename(storage)
-        return storage
-
     def ensure(self, images: Sequence[str]) -> tuple[str, ...]:
         """Have images that run for these references, as far as the lab knows how to make them.
 
@@ -163,15 +151,8 @@ class WorkloadImages:
         Raises:
             LabError: one cannot be made.
         """
-        rows = [row for row in dict.fromkeys(map(_row, images)) if row is not None]
-        storage = self.storage()
         with self._locked():
-            made = _read_made(storage)
-            recipes = {row: recipe for row in rows if (recipe := self._recipe(row)) is not None}
-            todo = {row: recipe for row, recipe in recipes.items() if made.get(row.references[0]) != recipe.key}
-            if todo:
-                asyncio.run(self._make(todo, storage=storage, made=made))
-        return tuple(row.references[0] for row in recipes)
+            return self._ensure(images, storage=self._storage())
 
     def lacking(self, images: Sequence[str]) -> tuple[str, ...]:
         """Those of some references for which the lab cannot make an image that runs."""
@@ -187,23 +168,48 @@ class WorkloadImages:
         with self._locked():
             return tuple(self._build(row, recipe) for row in rows if (recipe := self._recipe(row)) is not None)
 
-    def ensure_usual(self) -> tuple[str, ...]:
-        """Have the servers, small systems and applications that scenarios deploy without a word about their images."""
-        rows = [row for row in CATALOGUE if row.entrypoint and row.entrypoint[0] in _USUAL]
-        return self.ensure([row.references[0] for row in rows])
+    def prepare_lab(self, addons: Iterable[Addon]) -> tuple[Path, Path]:
+        """Have what a lab's node pulls and mounts.
 
-    def python_tree(self) -> Path:
-        """Debian's Python as a directory, with the libraries that it needs.
+        Images are made of the servers, small systems and applications that scenarios deploy without a word about them,
+        and of what the addons run.
+
+        Returns:
+            The storage of the registry, and Debian's Python as a directory, with the libraries that it needs.
 
         Raises:
-            LabError: the packages cannot be had.
+            LabError: one cannot be made.
         """
+        usual = [row.references[0] for row in CATALOGUE if row.entrypoint and row.entrypoint[0] in _USUAL]
+        needed = [image for addon in sorted(addons) for image in ADDON_IMAGES[addon]]
         with self._locked():
-            return debian.tree(_PYTHON_PACKAGES, cache=self._directory / "layers", progress=self._progress)
+            storage = self._storage()
+            self._ensure([*usual, *needed], storage=storage)
+            return storage, debian.tree(_PYTHON_PACKAGES, cache=self._directory / "layers", progress=self._progress)
 
     def ensure_all(self) -> tuple[str, ...]:
         """Have every image that runs."""
         return self.ensure([row.references[0] for row in CATALOGUE])
+
+    def _ensure(self, images: Sequence[str], *, storage: Path) -> tuple[str, ...]:
+        rows = [row for row in dict.fromkeys(map(_row, images)) if row is not None]
+        made = _read_made(storage)
+        recipes = {row: recipe for row in rows if (recipe := self._recipe(row)) is not None}
+        todo = {row: recipe for row, recipe in recipes.items() if made.get(row.references[0]) != recipe.key}
+        if todo:
+            asyncio.run(self._make(todo, storage=storage, made=made))
+        return tuple(row.references[0] for row in recipes)
+
+    def _storage(self) -> Path:
+        """The storage; at first every image in it is a stand-in."""
+        program = self._components.ensure("registry")["registry"]
+        storage = self._directory / f"workloads-{fingerprint()[:16]}"
+        if not storage.is_dir():
+            stand_ins = asyncio.run(prepare_storage(program, self._directory))
+            with tempfile.TemporaryDirectory(prefix=".workloads-", dir=self._directory) as scratch:
+                copy_storage(stand_ins, Path(scratch, "storage"))
+                Path(scratch, "storage").rename(storage)
+        return storage
 
     async def _make(self, todo: Mapping[CatalogueImage, Recipe], *, storage: Path, made: Mapping[str, str]) -> None:
         """Make images one by one, and note each: whoever is interrupted goes on where it was."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from lab.admission.boot import write_boot_files
@@ -14,7 +15,7 @@ from lab.cluster.kind.definition import machine_overlay, render
 from lab.cluster.kind.layout import KindSettings
 from lab.components import Components
 from lab.images.node import node_image_name
-from lab.images.workloads import ADDON_IMAGES, WorkloadImages
+from lab.images.workloads import WorkloadImages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,44 +48,43 @@ def prepare(
     """
     definition_path = definition or project_definition()
     read = read_cluster_definition(definition_path)
-    components = Components(paths, bin_dir=bin_dir, progress=progress)
-    programs = components.ensure("kind", *node_services.PROGRAMS)
-    workloads = WorkloadImages(paths, bin_dir=bin_dir, progress=progress)
-    images = workloads.storage()
-    workloads.ensure_usual()
-    # In the registry before the node boots: the kubelet pulls the boot's bouncer with the first things it does.
-    workloads.ensure([image for addon in sorted(state.addons) for image in ADDON_IMAGES[addon]])
-    layout.root.mkdir(parents=True, exist_ok=True)
-    settings = KindSettings(
-        name=name,
-        cluster=cluster,
-        state="",
-        definition=str(definition_path.resolve()),
-        image=choose_image(read, engine),
-        gatekeeper_manifest=str(components.gatekeeper_manifest()),
-    )
-    settings.save(layout.settings_file)
-    closed = boot.is_closed(state)
-    write_boot_files(layout.root, image_policy=ImagePolicyConfig(default_allow=not closed))
-    check_host_paths(read, layout.root)
-    node_services.write_files(layout.root, boot_bouncer=boot.static_pod() if closed else None)
-    layout.kind_config.write_text(
-        render(
-            definition_path.read_text(),
-            mounts=node_services.mounts(programs, images, workloads.python_tree()),
-            overlay=machine_overlay(),
-            has_own_network=settings.image == node_image_name(),
+    with ThreadPoolExecutor(max_workers=1) as docker:
+        network = docker.submit(engine.make_network, cluster)
+        components = Components(paths, bin_dir=bin_dir, progress=progress)
+        programs = components.ensure("kind", *node_services.PROGRAMS)
+        # In the registry before the node boots: the kubelet pulls the boot's bouncer with the first things it does.
+        images, python = WorkloadImages(paths, bin_dir=bin_dir, progress=progress).prepare_lab(state.addons)
+        layout.root.mkdir(parents=True, exist_ok=True)
+        settings = KindSettings(
+            name=name,
+            cluster=cluster,
+            state="",
+            definition=str(definition_path.resolve()),
+            image=choose_image(read, engine),
+            gatekeeper_manifest=str(components.gatekeeper_manifest()),
         )
-    )
-    return Order(
-        program=programs["kind"],
-        cluster=cluster,
-        config=layout.kind_config,
-        kubeconfig=layout.kubeconfig,
-        network=engine.make_network(cluster),
-        image=settings.image,
-        log=layout.kind_log,
-    )
+        settings.save(layout.settings_file)
+        closed = boot.is_closed(state)
+        write_boot_files(layout.root, image_policy=ImagePolicyConfig(default_allow=not closed))
+        check_host_paths(read, layout.root)
+        node_services.write_files(layout.root, boot_bouncer=boot.static_pod() if closed else None)
+        layout.kind_config.write_text(
+            render(
+                definition_path.read_text(),
+                mounts=node_services.mounts(programs, images, python),
+                overlay=machine_overlay(),
+                has_own_network=settings.image == node_image_name(),
+            )
+        )
+        return Order(
+            program=programs["kind"],
+            cluster=cluster,
+            config=layout.kind_config,
+            kubeconfig=layout.kubeconfig,
+            network=network.result(),
+            image=settings.image,
+            log=layout.kind_log,
+        )
 
 
 def choose_image(definition: ClusterDefinition, engine: Engine) -> str:

@@ -169,7 +169,7 @@ def test_whoever_is_interrupted_while_images_are_made_goes_on_where_it_was(
         asked.append(packages)
         return tar_of({})
 
-    monkeypatch.setattr(images, "storage", lambda: tmp_path)
+    monkeypatch.setattr(images, "_storage", lambda: tmp_path)
     monkeypatch.setattr(images._components, "ensure", lambda *_: {"registry": tmp_path})
     monkeypatch.setattr(workloads, "serving", no_registry)
     monkeypatch.setattr(workloads, "push_images", push)
