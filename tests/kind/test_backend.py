@@ -116,6 +116,14 @@ def test_it_was_closed_from_the_start_and_the_bouncer_of_the_boot_is_gone(lab: K
         assert shown.exit_code == 0, shown.stderr
 
 
+def test_its_image_was_there_before_the_kubelet_asked_for_it(lab: KindCluster) -> None:
+    unit = ["systemctl", "show", "lab-boot-images", "--property=Result,ActiveState"]
+    assert sorted(lab.node_exec(unit).stdout.split()) == ["ActiveState=inactive", "Result=success"]
+    unpacked = lab.node_exec(["journalctl", "-u", "lab-boot-images", "--no-pager", "-o", "cat"]).stdout
+    assert "Image is up to date" in unpacked
+    assert "unpacking sha256:" in unpacked
+
+
 def test_the_bouncer_was_deployed_as_kubectl_apply_would(lab: KindCluster) -> None:
     manifest = resources.files("lab.cluster.addons").joinpath("bouncer.yaml").read_bytes()
     applied = lab.node_exec(["kubectl", "apply", "-f", "-"], stdin=manifest)

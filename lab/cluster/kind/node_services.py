@@ -39,10 +39,11 @@ _BIN = "/run/lab/bin"
 CERTIFICATES = "/run/lab/certificates"
 BOOT_BOUNCER = "boot-bouncer.yaml"
 """The static pod of the boot, by the name that it has on the node too."""
+_BOOT_IMAGES = "boot-images"
 _IMAGES = "/run/lab/images"
 PROGRAMS = ("coredns", "registry")
 """Components that run on the node."""
-UNITS = ("lab-resolver", "lab-registry", "lab-private-registry", "lab-boot-bouncer")
+UNITS = ("lab-resolver", "lab-registry", "lab-private-registry", "lab-boot-bouncer", "lab-boot-images")
 
 _COREFILE = f"""\
 . {{
@@ -89,6 +90,27 @@ Type=oneshot
 ExecStart=/bin/mkdir -p /etc/kubernetes/manifests
 ExecStart=/bin/cp {NODE_FILES}/{BOOT_BOUNCER} /etc/kubernetes/manifests/
 """
+_BOOT_IMAGES_UNIT = f"""\
+[Unit]
+Description=Pulls and unpacks what the kubelet is going to ask for, while the machine waits for other things
+After=containerd.service
+ConditionPathExists={NODE_FILES}/{_BOOT_IMAGES}
+ConditionPathExists=!/etc/kubernetes/admin.conf
+
+[Service]
+Type=exec
+ExecStart=/bin/sh {NODE_FILES}/{_BOOT_IMAGES}
+Restart=on-failure
+RestartSec=100ms
+"""
+"""kind may start containerd anew meanwhile. What is not there in time the kubelet pulls and unpacks, as ever."""
+_BOOT_IMAGES_SCRIPT = """\
+set -e
+crictl pull {image}
+set -- $(ctr -n k8s.io images ls 'name~="/kube-proxy"' | tail -n 1)
+ctr -n k8s.io snapshots unpack "$3"
+"""
+"""The Service of the bouncer needs kube-proxy, whose image the node has, but packed."""
 _WANTED = f"[Unit]\nWants={' '.join(f'{unit}.service' for unit in UNITS)}\n"
 _HOSTS_TOML = """\
 server = "{url}"
@@ -131,8 +153,11 @@ def write_files(root: Path, *, boot_bouncer: Mapping[str, Any] | None = None) ->
     (node / "Corefile").write_text(_COREFILE)
     (node / "lab-resolver.service").write_text(_RESOLVER)
     (node / "lab-boot-bouncer.service").write_text(_BOOT_BOUNCER)
+    (node / "lab-boot-images.service").write_text(_BOOT_IMAGES_UNIT)
     if boot_bouncer is not None:
         (node / BOOT_BOUNCER).write_text(yaml.safe_dump(dict(boot_bouncer)))
+        image = boot_bouncer["spec"]["containers"][0]["image"]
+        (node / _BOOT_IMAGES).write_text(_BOOT_IMAGES_SCRIPT.format(image=image))
     (node / "htpasswd").write_text(HTPASSWD)
     (node / "wanted.conf").write_text(_WANTED)
     node_python.write_files(root)

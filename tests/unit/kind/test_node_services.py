@@ -73,10 +73,13 @@ def test_a_persons_shell_has_the_exams_short_name_for_kubectl(tmp_path: Path) ->
     )
 
 
-def test_the_bouncer_of_the_boot_is_put_among_the_static_pods_once(tmp_path: Path) -> None:
-    node_services.write_files(tmp_path, boot_bouncer={"kind": "Pod"})
+BOOT_BOUNCER = {"kind": "Pod", "spec": {"containers": [{"image": "docker.io/team/bouncer:1"}]}}
 
-    assert yaml.safe_load((tmp_path / "node/boot-bouncer.yaml").read_text()) == {"kind": "Pod"}
+
+def test_the_bouncer_of_the_boot_is_put_among_the_static_pods_once(tmp_path: Path) -> None:
+    node_services.write_files(tmp_path, boot_bouncer=BOOT_BOUNCER)
+
+    assert yaml.safe_load((tmp_path / "node/boot-bouncer.yaml").read_text()) == BOOT_BOUNCER
     unit = (tmp_path / "node/lab-boot-bouncer.service").read_text()
     assert "ExecStart=/bin/cp /run/lab/node/boot-bouncer.yaml /etc/kubernetes/manifests/" in unit
     # Neither in a lab that boots open, nor when the node is started once more.
@@ -84,7 +87,18 @@ def test_the_bouncer_of_the_boot_is_put_among_the_static_pods_once(tmp_path: Pat
     assert "ConditionPathExists=!/etc/kubernetes/admin.conf" in unit
 
 
+def test_its_image_is_pulled_before_the_kubelet_asks_for_it(tmp_path: Path) -> None:
+    node_services.write_files(tmp_path, boot_bouncer=BOOT_BOUNCER)
+
+    assert "crictl pull docker.io/team/bouncer:1\n" in (tmp_path / "node/boot-images").read_text()
+    unit = (tmp_path / "node/lab-boot-images.service").read_text()
+    assert "ExecStart=/bin/sh /run/lab/node/boot-images" in unit
+    assert "ConditionPathExists=/run/lab/node/boot-images" in unit
+    assert "ConditionPathExists=!/etc/kubernetes/admin.conf" in unit
+
+
 def test_a_lab_that_boots_open_has_no_bouncer_of_the_boot(tmp_path: Path) -> None:
     node_services.write_files(tmp_path)
 
     assert not (tmp_path / "node/boot-bouncer.yaml").exists()
+    assert not (tmp_path / "node/boot-images").exists()
