@@ -116,6 +116,11 @@ def test_it_was_closed_from_the_start_and_the_bouncer_of_the_boot_is_gone(lab: K
         assert shown.exit_code == 0, shown.stderr
 
 
+def test_kube_proxy_does_not_wait_before_it_writes_its_rules(lab: KindCluster) -> None:
+    shown = lab.node_exec(["kubectl", "get", "configmap", "kube-proxy", "-n", "kube-system", "-o", "yaml"])
+    assert "minSyncPeriod: 10ms" in shown.stdout
+
+
 def test_its_image_was_there_before_the_kubelet_asked_for_it(lab: KindCluster) -> None:
     unit = ["systemctl", "show", "lab-boot-images", "--property=Result,ActiveState"]
     assert sorted(lab.node_exec(unit).stdout.split()) == ["ActiveState=inactive", "Result=success"]
