@@ -340,14 +340,22 @@ class _Run:
         )
 
     def _graded(self, phase: Phase, context: Context) -> PhaseResult:
-        """Run the checks in order; each has its time from the start of the phase, so that failures wait together."""
+        """Run the checks in order.
+
+        Each has its time from the start of the phase, so that failures wait together; how long those took that passed
+        does not count.
+        """
         began = context.clock()
+        passing_s = 0.0
         checks = []
         document = self._scenario.document
         for check in document.graded if phase.kind is PhaseKind.CHECK else document.checks:
             within_s = min(check.within_seconds, self._patience_s)
-            checks.append(self._check(check, context, deadline=began + within_s))
+            result = self._check(check, context, deadline=began + passing_s + within_s)
+            checks.append(result)
             self._passed_after_s[check.id] = context.clock() - began
+            if result.outcome is Outcome.PASS:
+                passing_s += result.duration_s
         bad = [f"{check.id}: {check.outcome.value}" for check in checks if check.outcome is not Outcome.PASS]
         outcome = worst(check.outcome for check in checks)
         return PhaseResult(

@@ -118,7 +118,7 @@ def test_a_cluster_that_is_not_what_was_asked_for_ends_kind(tmp_path: Path) -> N
     dropped = LabError("patch-dropped", "not as asked", hint="mend it")
 
     with pytest.raises(LabError) as caught:
-        create(order(tmp_path, f"{STARTED}echo $$ > pid; exec sleep 60\n"), dropped, told=[])
+        create(order(tmp_path, f"echo $$ > pid\n{STARTED}exec sleep 60\n"), dropped, told=[])
 
     assert caught.value is dropped
     assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -113,6 +114,27 @@ def test_a_mistake_that_no_check_finds_fails(
     phase = run(load(directory), lab).phases[2]
     assert phase.outcome is Outcome.FAIL
     assert phase.problem == "other-registry-denied passes in spite of the mistake"
+
+
+def test_a_check_that_passes_late_leaves_the_next_one_its_time(write: Write, lab: FakeSnapshotCluster) -> None:
+    decide, denials = lab.api.decide, []
+
+    def slow(request: Request) -> Response | None:
+        answer = decide(request)
+        if answer is not None:
+            time.sleep(0.4)
+            denials.append(answer)
+        elif denials:
+            denials.clear()
+            return lab.api.bouncer_down(request)
+        return answer
+
+    lab.api.decide = slow
+    within = "\n    withinSeconds: 0.3"
+    scenario = load(write(("points: 3", f"points: 3{within}"), ("points: 1", f"points: 1{within}")))
+    phase = run(scenario, lab, to_run=plan_for(scenario, lab, mistakes=False)).phases[1]
+    assert phase.outcome is Outcome.PASS, phase.problem
+    assert [check.attempts for check in phase.checks] == [1, 2]
 
 
 def test_a_mistake_that_takes_effect_late_is_found(scenario: Scenario, lab: FakeSnapshotCluster) -> None:
