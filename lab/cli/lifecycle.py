@@ -94,7 +94,7 @@ def up_command(
         end_attempt(name)  # of a lab that ended without 'lab down'
         try:
             cluster.up(state, progress=progress_lines())
-            click.echo(f"{name} is up after {time.monotonic() - began:.1f} s: {state.key}, {cluster.status().server}")
+            click.echo(f"{name} is up after {time.monotonic() - began:.1f} s: {state.key}")
         except KeyboardInterrupt:
             with undisturbed():
                 cluster.down()  # also between its last step and this command's last line: Ctrl-C leaves no lab

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -160,9 +161,11 @@ class KindCluster:
             bouncer.cancel()
             raise
         files.pop(boot.STATIC_POD, None)
-        seen = self._states.objects(), files
-        self._states.keep(states.BOOT_STATE, *boot.without_bouncer(*seen))
-        self._states.first_verdict(DEFAULT_STATE)
+        with ThreadPoolExecutor(max_workers=1) as aside:
+            verdict = aside.submit(self._states.first_verdict, DEFAULT_STATE)
+            seen = self._states.objects(), files
+            self._states.keep(states.BOOT_STATE, *boot.without_bouncer(*seen))
+            verdict.result()
         if state != DEFAULT_STATE:
             progress("installing Gatekeeper")
             install_gatekeeper(self, Path(self._settings().gatekeeper_manifest))
