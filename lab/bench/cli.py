@@ -86,6 +86,7 @@ def run_bench(chosen: list[Measurement], *, rounds: int) -> BenchReport:
             kwokctl=Kwokctl(programs, Path(scratch)),
             kind=Kind(name, Path(scratch), kind),
             kind_unready=Kind(name, Path(scratch), kind, wait=None),
+            kind_working=Kind(name, Path(scratch), kind, wait=None, kubectl=components.path("kubectl")),
             rounds=rounds,
             progress=progress_lines(),
         )

@@ -71,6 +71,7 @@ class Bench:
         kwokctl: the peer that runs the same programs.
         kind: the peer that runs in Docker, waited for until its node is ready.
         kind_unready: the same, for as long as kind takes by itself.
+        kind_working: the same, waited for until every Pod is ready.
         rounds: how often each thing is measured.
         progress: hears of each step.
         settle: waits until a lab that has just come up is idle.
@@ -81,6 +82,7 @@ class Bench:
     kwokctl: ClusterPeer
     kind: ClusterPeer
     kind_unready: ClusterPeer
+    kind_working: ClusterPeer
     rounds: int
     progress: Callable[[str], None]
     settle: Callable[[], None] = lambda: time.sleep(SETTLE_S)
@@ -127,7 +129,8 @@ def _help(bench: Bench) -> list[Row]:
 
 
 def _up(bench: Bench) -> list[Row]:
-    peers = [(bench.kwokctl, _UP_BESIDE_KWOKCTL), (bench.kind, _UP_BESIDE_KIND), (LabOnKind(bench), _UP_BESIDE_KIND)]
+    of_kind = (bench.kind, bench.kind_working, LabOnKind(bench))
+    peers = [(bench.kwokctl, _UP_BESIDE_KWOKCTL), *((peer, _UP_BESIDE_KIND) for peer in of_kind)]
     missing = {peer.name: peer.missing() for peer, _ in peers}
     with _lab(bench, bench.subject, DEFAULT_STATE):
         pass  # the store and the template are warm from here on, which is not measured

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _ASK_TIMEOUT_S = 20.0
+_PODS_READY_S = 120
 _TAIL = 2000
 _READY = "Cluster is ready"
 """What kwokctl logs last, when the time given by ``--wait`` was enough."""
@@ -104,11 +105,22 @@ class Kind:
         directory: an existing directory, for its configuration and kubeconfig.
         program: kind; None when there is none.
         wait: how long kind waits for the node to be ready, such as ``60s``; None for not at all.
+        kubectl: waits, when kind has ended, until every Pod is ready; None for not at all.
     """
 
-    def __init__(self, name: str, directory: Path, program: Path | None, *, wait: str | None = "60s") -> None:
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        program: Path | None,
+        *,
+        wait: str | None = "60s",
+        kubectl: Path | None = None,
+    ) -> None:
         self._wait = () if wait is None else ("--wait", wait)
-        self.name = f"{' '.join(('kind create cluster', *self._wait))}, node image present"
+        self._kubectl = kubectl
+        until = "" if kubectl is None else ", until every Pod is ready"
+        self.name = f"{' '.join(('kind create cluster', *self._wait))}{until}, node image present"
         self._cluster = name
         self._directory = directory
         self._kubeconfig = ("--kubeconfig", str(directory / f"{name}.kubeconfig"))
@@ -135,10 +147,21 @@ class Kind:
         kind = str(self._program)
         try:
             made = timed((kind, "create", "cluster", *named, "--image", image, "--config", str(config), *self._wait))
+            ready_s = sum(timed(argv).elapsed_s for argv in self._until_ready())
         finally:
             # Not undisturbed: a child would inherit that, and kind could not be ended.
             timed((kind, "delete", "cluster", *named))
-        return made.elapsed_s
+        return made.elapsed_s + ready_s
+
+    def _until_ready(self) -> tuple[tuple[str, ...], ...]:
+        """What a person waits with: first for the Pods that kubeadm's add-ons get only now."""
+        if self._kubectl is None:
+            return ()
+        kubectl, limit = (str(self._kubectl), *self._kubeconfig), f"--timeout={_PODS_READY_S}s"
+        return (
+            (*kubectl, "rollout", "status", "deployment/coredns", "--namespace", "kube-system", limit),
+            (*kubectl, "wait", "--for=condition=Ready", "pods", "--all", "--all-namespaces", limit),
+        )
 
     def _image(self) -> str:
         """A node image that is there already: a download would be measured else."""

@@ -94,6 +94,7 @@ class Lab:
     kwokctl: FakePeer
     kind: FakePeer
     kind_unready: FakePeer
+    kind_working: FakePeer
     calls: list[str]
 
 
@@ -104,8 +105,9 @@ def lab() -> Lab:
     kwokctl = FakePeer(calls, "kwokctl")
     kind = FakePeer(calls, "kind --wait", why_missing="no Docker")
     kind_unready = FakePeer(calls, "kind", why_missing="no Docker")
+    kind_working = FakePeer(calls, "kind until ready", why_missing="no Docker")
     bench = Bench(
-        subject=subject, on_kind=on_kind, kwokctl=kwokctl, kind=kind, kind_unready=kind_unready, rounds=2,
-        progress=lambda _: None, settle=lambda: calls.append("settle"),
+        subject=subject, on_kind=on_kind, kwokctl=kwokctl, kind=kind, kind_unready=kind_unready,
+        kind_working=kind_working, rounds=2, progress=lambda _: None, settle=lambda: calls.append("settle"),
     )  # fmt: skip
-    return Lab(bench, subject, on_kind, kwokctl, kind, kind_unready, calls)
+    return Lab(bench, subject, on_kind, kwokctl, kind, kind_unready, kind_working, calls)

@@ -131,6 +131,18 @@ def test_kind_is_not_told_to_wait_when_only_its_own_work_is_measured(
     assert kind.name == "kind create cluster, node image present"
 
 
+def test_kind_s_pods_are_waited_for_with_kubectl(
+    commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(peers, "_answers", answering(image="sha256:1"))
+    kind = Kind("bench-1", tmp_path, KIND, wait=None, kubectl=Path("/bin/kubectl"))
+
+    assert kind.create() == 27.0
+    assert [argv[0] for argv in commands.ran] == ["/bin/kind", "/bin/kubectl", "/bin/kubectl", "/bin/kind"]
+    assert all(f"{tmp_path}/bench-1.kubeconfig" in argv for argv in commands.ran)
+    assert kind.name == "kind create cluster, until every Pod is ready, node image present"
+
+
 def test_the_lab_s_own_node_image_brings_its_own_network(
     commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
