@@ -59,10 +59,14 @@ async def probe_once(
         run_in_container: as for `Prober`.
     """
     timeout_s = float(spec.get("timeoutSeconds") or 1)
-    if action := spec.get("httpGet"):
-        return await _http_get(action, container, address, timeout_s)
-    if action := spec.get("tcpSocket"):
-        return await _tcp_socket(action, container, address, timeout_s)
+    if action := spec.get("httpGet") or spec.get("tcpSocket"):
+        port = resolve_port(action["port"], container)
+        host = _literal_address(action.get("host") or address)
+        if port is None or host is None:
+            return _unresolved(action, host)
+        if spec.get("httpGet"):
+            return await _http_get(action, host, port, timeout_s)
+        return await _tcp_socket(host, port, timeout_s)
     if action := spec.get("exec"):
         return await _exec(action, run_in_container, timeout_s)
     if "grpc" in spec:
@@ -70,13 +74,7 @@ async def probe_once(
     return ProbeResult(ok=False, output="missing probe handler")
 
 
-async def _http_get(
-    action: Mapping[str, Any], container: Mapping[str, Any], address: str, timeout_s: float
-) -> ProbeResult:
-    port = resolve_port(action["port"], container)
-    host = _literal_address(action.get("host") or address)
-    if port is None or host is None:
-        return _unresolved(action, host)
+async def _http_get(action: Mapping[str, Any], host: str, port: int, timeout_s: float) -> ProbeResult:
     headers: list[tuple[str, str]] = [(one["name"], one.get("value", "")) for one in action.get("httpHeaders") or ()]
     names = {name.lower() for name, _ in headers}
     defaults = {"User-Agent": _USER_AGENT, "Accept": "*/*"}
@@ -113,13 +111,7 @@ async def _status_of(session: aiohttp.ClientSession, url: URL, headers: Sequence
     raise aiohttp.ClientError(f"stopped after {_MAX_REDIRECTS} redirects")
 
 
-async def _tcp_socket(
-    action: Mapping[str, Any], container: Mapping[str, Any], address: str, timeout_s: float
-) -> ProbeResult:
-    port = resolve_port(action["port"], container)
-    host = _literal_address(action.get("host") or address)
-    if port is None or host is None:
-        return _unresolved(action, host)
+async def _tcp_socket(host: str, port: int, timeout_s: float) -> ProbeResult:
     try:
         async with asyncio.timeout(timeout_s):
             _, writer = await asyncio.open_connection(host, port)
