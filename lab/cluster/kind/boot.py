@@ -43,7 +43,6 @@ STATIC_POD = f"/etc/kubernetes/manifests/{BOOT_BOUNCER}"
 _ADMINISTRATOR = "/etc/kubernetes/super-admin.conf"
 """Of both that kubeadm writes, the one that may do everything before the first role is bound."""
 _API_PORT = "6443/tcp"
-_BOUNCER = "/apis/apps/v1/namespaces/default/deployments/image-bouncer-webhook"
 _APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _COLLECTIONS = {
     "ServiceAccount": "/api/v1/namespaces/default/serviceaccounts",
@@ -53,12 +52,11 @@ _COLLECTIONS = {
 }
 _PODS = "/api/v1/namespaces/default/pods"
 _SYSTEM_PODS = "/api/v1/namespaces/kube-system/pods"
-_BOUNCER_OBJECTS = (
-    "/api/v1/namespaces/default/secrets/tls-image-bouncer-webhook",
-    "/api/v1/namespaces/default/services/image-bouncer-webhook",
-    _BOUNCER,
-)
 _APP = "image-bouncer-webhook"
+_SECRET = f"tls-{_APP}"
+_BOUNCER_OBJECTS = tuple(
+    f"{_COLLECTIONS[kind]}/{name}" for kind, name in (("Secret", _SECRET), ("Service", _APP), ("Deployment", _APP))
+)
 _MIRROR = "kubernetes.io/config.mirror"
 _DEPLOYED_S = 420.0
 """As long as kind may take, and the bouncer's start."""
@@ -189,7 +187,7 @@ class BouncerDeployment:
             name: base64.b64encode(self._certificate.with_suffix(suffix).read_bytes()).decode()
             for name, suffix in pair.items()
         }
-        metadata = {"name": "tls-image-bouncer-webhook"}
+        metadata = {"name": _SECRET}
         return {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "metadata": metadata, "data": data}
 
     async def _has_kubeconfig(self) -> bool:
