@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from lab.cluster.embedded import control
 from lab.cluster.protocol import DEFAULT_STATE
 from lab.paths import LabPaths
 
@@ -241,6 +242,22 @@ def test_a_lab_that_is_interrupted_while_it_resets_can_be_reset_again(own_cluste
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, f"after {time.monotonic() - began:.1f} s: {done.stderr}"
     assert cluster.status().phase == "running"
+
+
+def test_a_stop_whose_caller_hangs_up_is_finished_and_the_cluster_starts_again(own_cluster: OwnCluster) -> None:
+    cluster = own_cluster()
+    cluster.up(DEFAULT_STATE, progress=_nobody)
+    run = LabPaths.from_environment().labs / cluster.name / "run"
+    for after_s in (0.0, 0.02, 0.04, 0.06, 0.1):
+        with control.connect(run, "control.sock", timeout_s=30.0) as caller:
+            caller.sendall(b'{"operation": "freeze"}\n')
+            time.sleep(after_s)
+        control.call(run, "freeze", timeout_s=30.0)
+        status = control.call(run, "status", timeout_s=30.0)
+        assert status["frozen"], f"after {after_s} s: {status}"
+        assert "kube-apiserver" not in status["processes"].values(), f"after {after_s} s: {status}"
+        control.call(run, "thaw", timeout_s=30.0)
+        cluster.wait_api_server(timeout_s=60)
 
 
 @pytest.mark.lab_changes

@@ -101,7 +101,6 @@ class Checkpoints:
         self._node = node
         self._roots = (*FILES, *(path for path in map(Path, mounts) if not _is_covered(path)))
         self._taken: dict[str, _Checkpoint] = {}
-        self._under_way = asyncio.Lock()
 
     async def take(self, label: str, kept: Any, *, patience_s: float) -> None:
         """Remember the cluster once it is at rest, and something with it.
@@ -149,8 +148,7 @@ class Checkpoints:
         if any(path.is_relative_to(_MANIFESTS) for path in checkpoint.files.differences()):
             return None
         try:
-            # One at a time: whoever asked for another may have gone meanwhile.
-            async with asyncio.timeout(_PATIENCE_S), self._under_way:
+            async with asyncio.timeout(_PATIENCE_S):
                 sure = await self._go_back(checkpoint)
         except (EtcdUnavailable, ApiError, ApiUnavailable, OSError, TimeoutError) as error:
             log.warning("no way back to %s: %s", label, error or type(error).__name__)

@@ -2,7 +2,7 @@
 
 A request is ``{"operation": NAME, "arguments": {...}}``. The answer is any number of ``{"progress": TEXT}`` lines and
 then ``{"result": VALUE}`` or ``{"error": {...}}``, a `LabError` taken apart. A caller that hangs up cancels its
-operation. `control_server` is the other side, in the lab.
+operation, unless that is one that must not end halfway. `control_server` is the other side, in the lab.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 from typing import TYPE_CHECKING, Any
 
 from lab.errors import LabError
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     Operation = Callable[[Mapping[str, Any], Callable[[str], None]], Awaitable[Any]]
 
 _LINE_LIMIT = 1 << 20
+
+log = logging.getLogger(__name__)
 
 
 class ControlServer:
@@ -52,11 +55,12 @@ class ControlServer:
             hang_up = asyncio.ensure_future(reader.read())
             await asyncio.wait({work, hang_up}, return_when=asyncio.FIRST_COMPLETED)
             hang_up.cancel()
-            if not work.done():
+            if work.done():
+                send(_answer(work))
+                await writer.drain()
+            else:
                 work.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                send(await work)
-            await writer.drain()
+                await asyncio.wait({work})
         except (ConnectionError, json.JSONDecodeError):
             pass  # whoever asked has gone, or was no lab command
         finally:
@@ -68,15 +72,22 @@ class ControlServer:
             return {"result": await operation(request.get("arguments", {}), progress)}
         except LabError as error:
             return error_answer(error)
-        except Exception as error:  # noqa: BLE001 - the supervisor must outlive a defect of one operation
-            return {
-                "error": {
-                    "code": "supervisor-defect",
-                    "message": f"the supervisor failed: {type(error).__name__}: {error}",
-                    "hint": "this is a defect of the lab; please report it with supervisor.log (lab logs supervisor)",
-                    "context": {},
-                }
-            }
+
+
+def _answer(work: asyncio.Task[dict[str, Any]]) -> dict[str, Any]:
+    """What an operation that has ended says, whichever way it ended: the supervisor outlives a defect of one."""
+    error = asyncio.CancelledError("nobody asked for it") if work.cancelled() else work.exception()
+    if error is None:
+        return work.result()
+    log.error("an operation failed", exc_info=error)
+    return {
+        "error": {
+            "code": "supervisor-defect",
+            "message": f"the supervisor failed: {type(error).__name__}: {error}",
+            "hint": "this is a defect of the lab; please report it with supervisor.log (lab logs supervisor)",
+            "context": {},
+        }
+    }
 
 
 def error_answer(error: LabError) -> dict[str, Any]:

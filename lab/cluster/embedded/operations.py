@@ -14,7 +14,7 @@ from lab.cluster.protocol import ApiServerStatus, StartState
 from lab.errors import LabError, WaitError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from lab.cluster.embedded.api_client import ApiClient
     from lab.cluster.embedded.children import Children
@@ -42,6 +42,7 @@ class Operations:
         self._children = children
         self._settings = settings
         self._stop = stop
+        self._changing = asyncio.Lock()
 
     def table(self) -> Mapping[str, Operation]:
         """Name to operation."""
@@ -115,25 +116,39 @@ class Operations:
 
     async def freeze(self, arguments: Mapping[str, Any], _: Callable[[str], None]) -> None:
         """Stop everything of the cluster, so that its files can be copied or put back."""
-        await self._node.freeze(for_template=bool(arguments.get("for_template")))
+        await self._whole(self._node.freeze(for_template=bool(arguments.get("for_template"))))
 
     async def thaw(self, _: Mapping[str, Any], __: Callable[[str], None]) -> None:
         """Start the cluster again."""
-        if self._node.frozen:
-            await self._node.thaw()
+        await self._whole(self._thaw())
 
     async def checkpoint(self, arguments: Mapping[str, Any], _: Callable[[str], None]) -> None:
         """Remember the cluster as it is."""
         patience_s = float(arguments["patience_s"])
-        await self._node.checkpoints.take(arguments["label"], arguments["kept"], patience_s=patience_s)
+        async with self._changing:
+            await self._node.checkpoints.take(arguments["label"], arguments["kept"], patience_s=patience_s)
 
     async def rewind(self, arguments: Mapping[str, Any], _: Callable[[str], None]) -> Any:
         """Go back to what was remembered; None when that cannot be done without stopping the cluster."""
-        return await self._node.checkpoints.rewind(arguments["label"])
+        async with self._changing:
+            return await self._node.checkpoints.rewind(arguments["label"])
 
     async def stop(self, _: Mapping[str, Any], __: Callable[[str], None]) -> None:
         """End the supervisor, and with it everything in the lab."""
         self._stop()
+
+    async def _whole(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do what must not end halfway: when its caller hangs up, it goes on, and the next change waits for it."""
+
+        async def in_turn() -> None:
+            async with self._changing:
+                await work
+
+        await asyncio.shield(asyncio.create_task(in_turn()))
+
+    async def _thaw(self) -> None:
+        if self._node.frozen:
+            await self._node.thaw()
 
     def _admin(self) -> ApiClient:
         """The administrator's client, made when kubeadm has written its kubeconfig."""

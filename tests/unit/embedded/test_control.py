@@ -27,9 +27,14 @@ async def break_down(_: Mapping[str, Any], __: Callable[[str], None]) -> None:
     raise ZeroDivisionError("a defect")
 
 
+async def be_cancelled(_: Mapping[str, Any], __: Callable[[str], None]) -> None:
+    """As an operation ends that waits for what another one has cancelled."""
+    raise asyncio.CancelledError
+
+
 def asked(directory: Path, operation: str, **options: Any) -> Any:
     async def both() -> Any:
-        server = ControlServer({"greet": greet, "refuse": refuse, "break": break_down})
+        server = ControlServer({"greet": greet, "refuse": refuse, "break": break_down, "cancelled": be_cancelled})
         await server.start(directory / "control.sock")
         try:
             return await asyncio.to_thread(call, directory, operation, timeout_s=30.0, **options)
@@ -54,7 +59,7 @@ def test_an_error_arrives_as_it_was_raised(tmp_path: Path) -> None:
     assert raised.value.context == {"seen": "this"}
 
 
-@pytest.mark.parametrize("operation", ["break", "unheard-of"])
+@pytest.mark.parametrize("operation", ["break", "cancelled", "unheard-of"])
 def test_a_defect_is_told_and_does_not_end_the_supervisor(tmp_path: Path, operation: str) -> None:
     with pytest.raises(LabError) as raised:
         asked(tmp_path, operation)
