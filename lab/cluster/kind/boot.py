@@ -22,6 +22,7 @@ import yaml
 
 from lab.admission.configuration import ImagePolicyConfig, admission_configuration_yaml
 from lab.cluster.embedded.api_errors import ApiError
+from lab.cluster.kind.followers import MIRROR
 from lab.cluster.kind.node_services import BOOT_BOUNCER, CERTIFICATES
 from lab.cluster.kind.node_state import NodeFile
 from lab.cluster.kind.proof import COMPONENTS, ETCD
@@ -57,7 +58,6 @@ _SECRET = f"tls-{_APP}"
 _BOUNCER_OBJECTS = tuple(
     f"{_COLLECTIONS[kind]}/{name}" for kind, name in (("Secret", _SECRET), ("Service", _APP), ("Deployment", _APP))
 )
-_MIRROR = "kubernetes.io/config.mirror"
 _DEPLOYED_S = 420.0
 """As long as kind may take, and the bouncer's start."""
 _POLL_S = 0.2
@@ -264,7 +264,7 @@ async def _is_complete(api: ApiClient) -> bool:
     if not any(pod["status"].get("podIP") for pod in pods if pod["metadata"].get("labels", {}).get("app") == _APP):
         return False
     pods = (await api.get(_SYSTEM_PODS))["items"]
-    shown = {pod["metadata"]["name"] for pod in pods if _MIRROR in (pod["metadata"].get("annotations") or {})}
+    shown = {pod["metadata"]["name"] for pod in pods if MIRROR in (pod["metadata"].get("annotations") or {})}
     return all(any(name.startswith(f"{program}-") for name in shown) for program in (*COMPONENTS.values(), ETCD))
 
 

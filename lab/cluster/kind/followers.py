@@ -16,6 +16,7 @@ from lab.errors import LabError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from lab.cluster.embedded.api_client import ApiClient
     from lab.cluster.kind.engine import Engine
 
 RESTART_KUBELET = ("systemctl", "restart", "kubelet")
@@ -29,6 +30,9 @@ systemctl restart kubelet
 """
 """The kernel keeps fifteen letters of a program's name. Gatekeeper's is `manager`."""
 GATEKEEPER_PODS = "/api/v1/namespaces/gatekeeper-system/pods"
+MIRROR = "kubernetes.io/config.mirror"
+"""The annotation of an object that only shows a static pod."""
+_NODES = "/api/v1/nodes"
 
 
 def wake(engine: Engine, node: str) -> None:
@@ -45,6 +49,19 @@ def wake(engine: Engine, node: str) -> None:
             hint="see lab status and lab logs; lab down and lab up make the lab afresh",
             context={"output": (done.stderr or done.stdout).strip()},
         )
+
+
+async def kubelet_hears(api: ApiClient) -> bool:
+    """Whether the kubelet, since it was started, has heard from the API server which Pods its node has.
+
+    Before that it ends no Pod whose manifest is gone or another, and does not think of it later (`api_server.
+    is_forgotten` says where that is written): whoever edits a manifest in this second would wait for ever.
+    """
+    node = (await api.get(_NODES))["items"][0]["metadata"]["name"]
+    bound = (await api.get("/api/v1/pods", params={"fieldSelector": f"spec.nodeName={node}"}))["items"]
+    told = {pod["metadata"]["uid"] for pod in bound if MIRROR not in (pod["metadata"].get("annotations") or {})}
+    known = (await api.get(f"{_NODES}/{node}/proxy/pods"))["items"] or ()
+    return not told or any(pod["metadata"]["uid"] in told for pod in known)
 
 
 def are_ready(pods: Iterable[dict[str, Any]], *, since_s: float) -> bool:

@@ -22,6 +22,8 @@ _POLL_S = 0.3
 _FAILED_TWICE = 10.0
 """An API server that failed, with nothing to say how often, has failed for good after so many seconds."""
 _ABSENT_IS_FINAL_S = 5.0
+_KUBELET_S = 60.0
+_KUBELET_POLL_S = 0.1
 
 
 class NodeApiServer:
@@ -138,7 +140,26 @@ class NodeApiServer:
             return
         if followed:
             followers.wake(self._engine, self._node())
+            self._wait_kubelet()
         file.write_text(running)
+
+    def _wait_kubelet(self) -> None:
+        """Wait until a kubelet that was started anew does what manifests say from now on."""
+        began_s = time.monotonic()
+        while not self._kubelet_hears():
+            if time.monotonic() - began_s > _KUBELET_S:
+                raise LabError(
+                    "followers-asleep",
+                    "the kubelet was started anew and does not hear from the API server",
+                    hint="see lab logs kubelet; lab down and lab up make the lab afresh",
+                )
+            time.sleep(_KUBELET_POLL_S)
+
+    def _kubelet_hears(self) -> bool:
+        try:
+            return bool(self.ask(followers.kubelet_hears))
+        except LabError:
+            return False  # it does not listen yet
 
     def _known_meaning(self, sight: api_server.Sight) -> str:
         """What the manifest said that the running API server was started for; empty when nobody has seen it start."""

@@ -115,7 +115,9 @@ def test_a_lab_whose_api_server_does_not_answer_is_starting(paths: LabPaths) -> 
 def test_the_rest_of_the_node_is_woken_once_for_each_new_api_server(
     paths: LabPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    hears = iter((False, True))
     monkeypatch.setattr(NodeApiServer, "_answers", lambda _: True)
+    monkeypatch.setattr(NodeApiServer, "_kubelet_hears", lambda _: next(hears))
     engine = FakeEngine(output=look(["kube-apiserver", "--a=b"]))
     cluster = lab(paths, engine)
     cluster.wait_api_server(timeout_s=1)
@@ -124,6 +126,20 @@ def test_the_rest_of_the_node_is_woken_once_for_each_new_api_server(
     cluster.wait_api_server(timeout_s=1)
     cluster.wait_api_server(timeout_s=1)
     assert engine.wakes == 1
+    assert list(hears) == [], "the kubelet is waited for until it hears"
+
+
+def test_a_kubelet_that_stays_deaf_is_told(paths: LabPaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(NodeApiServer, "_answers", lambda _: True)
+    monkeypatch.setattr(NodeApiServer, "_kubelet_hears", lambda _: False)
+    monkeypatch.setattr("lab.cluster.kind.node_api_server._KUBELET_S", 0.05)
+    engine = FakeEngine(output=look(["kube-apiserver", "--a=b"]))
+    cluster = lab(paths, engine)
+    cluster.wait_api_server(timeout_s=1)
+    engine.output = look(["kube-apiserver", "--a=b"], ticks=200)
+    with pytest.raises(LabError) as caught:
+        cluster.wait_api_server(timeout_s=1)
+    assert caught.value.code == "followers-asleep"
 
 
 def test_what_cannot_be_woken_is_tried_again(paths: LabPaths, monkeypatch: pytest.MonkeyPatch) -> None:
