@@ -42,8 +42,9 @@ and after this many seconds at least: longer only waits for nothing."""
 
 TAKES_HOLD_S = 5.0
 AGAIN_S = 0.2
-"""A check that passes in spite of a mistake is looked at again, every so many seconds, for so long: what the mistake
-spoils may hold for a moment yet, because a policy takes effect a moment after it is made."""
+"""A check that passes in spite of a mistake, or gives other feedback, is looked at again, every so many seconds, for so
+long: what the mistake spoils may hold for a moment yet, because a policy takes effect a moment after it is made, and a
+Pod of before may still be there."""
 
 
 class EventKind(StrEnum):
@@ -372,11 +373,12 @@ class _Run:
             patience_s = min(patience_s, max(SETTLED_MIN_S, SETTLED_FACTOR * self._passed_after_s[check.id]))
         began = context.clock()
         result = run_check(check, context, deadline=began + patience_s)
-        while result.outcome is Outcome.PASS and context.clock() < began + TAKES_HOLD_S:
+        outcome, problem = _found(mistake, result)
+        while outcome is Outcome.FAIL and context.clock() < began + TAKES_HOLD_S:
             context.pause(AGAIN_S)
             result = run_check(check, context, deadline=context.clock())
+            outcome, problem = _found(mistake, result)
         self._tell(EventKind.CHECK_FINISHED, check=result)
-        outcome, problem = _found(mistake, result)
         return PhaseResult(kind=phase.kind, name=phase.name, outcome=outcome, checks=(result,), problem=problem)
 
     def _check(self, check: Check, context: Context, *, deadline: float) -> CheckResult:

@@ -152,7 +152,25 @@ def test_a_mistake_that_takes_effect_late_is_found(scenario: Scenario, lab: Fake
     assert not left
 
 
-def test_a_mistake_that_gets_another_feedback_fails(write: Write, lab: FakeSnapshotCluster) -> None:
+def test_a_mistake_that_gets_its_feedback_late_is_found(scenario: Scenario, lab: FakeSnapshotCluster) -> None:
+    """Everything is let in twice more before the stopped bouncer is missed."""
+    decide, left = lab.api.decide, ["once", "twice"]
+
+    def late(request: Request) -> Response | None:
+        answer = decide(request)
+        stopped = answer is not None and answer.message == lab.api.FAILED_CLOSED
+        return None if stopped and left and left.pop() else answer
+
+    lab.api.decide = late
+    phase = run(scenario, lab, pause=lambda _: None).phases[2]
+    assert phase.outcome is Outcome.PASS, phase.problem
+    assert not left
+
+
+def test_a_mistake_that_gets_another_feedback_fails(
+    write: Write, lab: FakeSnapshotCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.scenario.run.TAKES_HOLD_S", 0.1)
     phase = run(load(write(("feedback: not-asked", "feedback: let-in"))), lab).phases[2]
     assert phase.outcome is Outcome.FAIL
     assert phase.problem == "other-registry-denied gave the feedback not-asked, not let-in"
