@@ -24,7 +24,7 @@ import pytest
 
 from lab.paths import LabPaths
 from lab.practice.record import RecordFile
-from lab.scenario.load import discover, load
+from lab.scenario.load import by_state, discover, load_all
 from lab.scenario.plan import Mode
 from lab.scenario.run import plan_for
 
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from subprocess import CompletedProcess
 
     from lab.cluster.protocol import Cluster
+    from lab.scenario.load import Scenario
 
 pytestmark = pytest.mark.thorough
 
 ROOT = Path(__file__).parents[2]
-SCENARIOS = discover(ROOT / "scenarios")
+SCENARIOS = by_state(load_all(discover(ROOT / "scenarios")))
 PAGE = ROOT / "docs" / "how-to" / "write-a-scenario.md"
 FILE = re.compile(r"^<!-- file: (?P<name>\S+) -->\n```\w+\n(?P<text>.*?)^```$", flags=re.MULTILINE | re.DOTALL)
 
@@ -171,11 +172,10 @@ def _points(shown: str) -> tuple[int, int, int]:
 
 @pytest.mark.lab_changes
 @pytest.mark.lab_state("any")
-@pytest.mark.parametrize("directory", SCENARIOS, ids=lambda directory: directory.name)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
 def test_who_does_nothing_gets_no_point_and_who_types_the_solution_gets_all(
-    candidate: Person, lab_cluster: Cluster, directory: Path
+    candidate: Person, lab_cluster: Cluster, scenario: Scenario
 ) -> None:
-    scenario = load(directory)
     cannot = plan_for(scenario, lab_cluster, mode=Mode.CHECK).skip
     if cannot:
         pytest.skip(cannot)
