@@ -11,6 +11,8 @@ VENV ?= .venv
 WORKERS ?= 2
 # Which tests: `all` is what CI runs, every mistake of every scenario among it; `main` takes minutes.
 TESTS ?= main
+# Which of kind's tests come first, where this machine has Docker or can be given it: none, `main` as in CI, or `all`.
+KIND ?= none
 # In which order every test replays the scenarios: another one for each commit. The main ones go by start state.
 SEED ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
 # What the demo replays; `lab scenarios` lists all there are.
@@ -34,6 +36,15 @@ selected_all := --lab-shuffle $(SEED)
 ifeq ($(filter $(TESTS),main all),)
 $(error TESTS=$(TESTS) is neither main nor all)
 endif
+ifeq ($(filter $(KIND),none main all),)
+$(error KIND=$(KIND) is neither none, main nor all)
+endif
+# The backend itself beside the demo's scenarios and the one that only kind can hold; or all but the long ones.
+empty :=
+on_kind_main := -n 2 --dist loadfile tests/kind/test_backend.py tests/e2e/test_scenarios.py \
+  -k "test_backend or solution and ($(subst $(empty) $(empty), or ,$(DEMO)) or containerize-webhook)"
+on_kind_all := --lab-shuffle $(SEED) -m "not thorough" tests/kind tests/e2e
+on_kind_none := $(on_kind_all)
 
 # A virtual environment is made anew when its Python cannot be run (it is gone, or this user may not look there), and
 # the lab installed anew when it was installed from another directory.
@@ -49,7 +60,7 @@ endif
 
 help:
 	@echo "make demo     watch a real API server admit and reject Pods, in four scenarios"
-	@echo "make test     lint, types and tests; TESTS=all for every test, as CI runs them"
+	@echo "make test     lint, types and tests; TESTS=all KIND=main for every test and kind's main ones, as CI runs them"
 	@echo "make lint     lint and types only"
 	@echo "make setup    the virtual environment and the pinned programs, to work on the lab"
 	@echo "make picture  record the README's picture from a real run"
@@ -66,10 +77,13 @@ demo: $(installed)
 
 # The long tests first, so that no worker is idle at the end; lint beside them, its words last when it failed.
 test: programs $(installed_dev)
-	@mkdir -p reports; $(MAKE) --no-print-directory lint >reports/lint.txt 2>&1 & lint=$$!; \
+	@mkdir -p reports; kind=0; \
+	  $(if $(filter-out none,$(KIND)),$(python) -m tests.sandbox run --if-possible $(MAKE) --no-print-directory \
+	    test-kind-here || kind=$$?;) \
+	  $(MAKE) --no-print-directory lint >reports/lint.txt 2>&1 & lint=$$!; \
 	  $(python) -m pytest $(selected_$(TESTS)) -n $(WORKERS) --dist loadgroup --junitxml=reports/junit.xml \
 	    tests/e2e tests/integration tests/unit; tests=$$?; \
-	  wait $$lint || { cat reports/lint.txt; exit 1; }; exit $$tests
+	  wait $$lint || { cat reports/lint.txt; exit 1; }; exit $$((tests ? tests : kind))
 
 lint: $(installed_dev)
 	@$(python) -m ruff check .
@@ -105,8 +119,8 @@ test-kind: $(installed_dev)
 	@$(python) -m tests.sandbox run $(MAKE) --no-print-directory test-kind-here
 
 test-kind-here: kind-machine
-	@LAB_KIND_OVERLAY=$(CURDIR)/reports/kind-machine.yaml $(python) -m pytest --lab-backend kind --lab-shuffle $(SEED) \
-	  -m "not thorough" --junitxml=reports/junit-kind.xml tests/kind tests/e2e
+	@LAB_KIND_OVERLAY=$(CURDIR)/reports/kind-machine.yaml $(python) -m pytest --lab-backend kind \
+	  --junitxml=reports/junit-kind.xml $(on_kind_$(KIND))
 
 # The rest is what .github/workflows calls; a person may as well.
 lint-workflows: $(installed)

@@ -33,12 +33,19 @@ def down() -> None:
 
 
 @sandbox.command(context_settings={"ignore_unknown_options": True})
+@click.option("--if-possible", is_flag=True, help="Leave it out, and say why, where Docker cannot be had.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def run(command: tuple[str, ...]) -> None:
+def run(*, if_possible: bool, command: tuple[str, ...]) -> None:
     """Run a command with Docker, which is stopped afterwards if it did not run before."""
     ran_before = engine.server_version() is not None
     if not ran_before:
-        engine.up(look(), _say)
+        try:
+            engine.up(look(), _say)
+        except LabError as error:
+            if not if_possible:
+                raise
+            _say(f"left out, for want of Docker: {' '.join(command)}\n{error}")
+            return
     try:
         code = subprocess.run(command, check=False).returncode
     finally:
