@@ -16,7 +16,7 @@ from lab.cluster.embedded.api_errors import ApiError
 from lab.errors import WaitError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from lab.cluster.embedded.api_client import ApiClient
 
@@ -178,12 +178,26 @@ async def _list(api: ApiClient, root: str, plural: str, kind: str) -> Objects:
 async def _remove(api: ApiClient, extra: Objects) -> None:
     """Remove objects, and what runs because of them: a webhook that still answered would decide in the next state."""
     first = [path for path in extra if _plural(path) in _FIRST]
+    namespaces = [path for path in extra if _plural(path) == "namespaces"]
+    going = {path.rsplit("/", 1)[1] for path in namespaces}
+    inside = [path for path in extra if _namespace(path) in going]
+    outside = [path for path in extra if path not in {*namespaces, *inside}]
     await asyncio.gather(*(_delete(api, path) for path in first))
-    await asyncio.gather(*(_delete(api, path) for path in extra if path not in first))
+    await asyncio.gather(*(_delete(api, path) for path in [*outside, *inside] if path not in first))
+    await _wait_gone(api, outside, {item["metadata"]["uid"] for item in extra.values()})
+    # Last: who ends a namespace looks again after half the grace time of the Pods that were found there (kubernetes,
+    # pkg/controller/namespace/namespace_controller.go), and Gatekeeper's is a minute.
+    await asyncio.gather(*(_delete(api, path) for path in namespaces))
+    if namespaces:
+        await _wait_gone(api, [*namespaces, *inside], set())
+
+
+async def _wait_gone(api: ApiClient, paths: Sequence[str], owners: set[str]) -> None:
+    """Wait until deleted objects are gone, and what is there because of owners, which is deleted here."""
     began_s = time.monotonic()
-    left, owners = list(extra), {item["metadata"]["uid"] for item in extra.values()}
-    while extra:
-        owned = await _owned_by(api, owners)
+    left = list(paths)
+    while True:
+        owned = await _owned_by(api, owners) if owners else []
         left = [path for path in left if await _is_there(api, path)]
         if not left and not owned:
             return
@@ -280,6 +294,13 @@ async def _let_go(api: ApiClient, path: str) -> None:
 
 def _plural(path: str) -> str:
     return path.rsplit("/", 2)[-2]
+
+
+def _namespace(path: str) -> str:
+    """The namespace in which an object is; empty for none, as for a namespace itself."""
+    _, _, rest = path.partition("/namespaces/")
+    name, _, inside = rest.partition("/")
+    return name if inside else ""
 
 
 def _making_order(path: str) -> tuple[int, str]:

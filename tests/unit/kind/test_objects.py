@@ -26,7 +26,7 @@ class Server:
     def __init__(self, **kinds: list[dict[str, Any]]) -> None:
         self.kinds: dict[str, dict[str, dict[str, Any]]] = {
             kind: {found["metadata"]["name"]: found for found in kinds.get(kind, [])}
-            for kind in ("configmaps", "pods", "leases", "deployments", "replicasets", "jobs")
+            for kind in ("configmaps", "pods", "leases", "deployments", "replicasets", "jobs", "namespaces")
         }
         self.log: list[str] = []
         self.held: set[str] = set()
@@ -128,6 +128,33 @@ def test_what_runs_because_of_something_extra_goes_with_it_and_is_waited_for() -
 
     assert server.log == ["delete webhook", "delete webhook-1", "delete webhook-1-a"]
     assert list(server.kinds["pods"]) == ["other-1-a"]
+
+
+def test_a_namespace_goes_when_none_of_its_pods_is_left() -> None:
+    """And what its controllers make in it again and again goes with it."""
+    server = Server(namespaces=[item("team")], deployments=[item("web")], configmaps=[item("kube-root-ca.crt")])
+    pod = item("web-1")
+    pod["metadata"]["ownerReferences"] = [{"uid": "u-web"}]
+    server.kinds["pods"]["web-1"] = pod
+    delete = server.delete
+
+    async def as_kubernetes_does(path: str, body: dict[str, Any]) -> None:
+        await delete(path, body)
+        if path.endswith("/team"):
+            assert not server.kinds["pods"]
+            server.kinds["configmaps"].clear()
+        else:
+            server.kinds["configmaps"].setdefault("kube-root-ca.crt", item("kube-root-ca.crt"))
+
+    server.delete = as_kubernetes_does  # type: ignore[method-assign]
+    extra = {
+        "/api/v1/namespaces/team": item("team"),
+        "/apis/apps/v1/namespaces/team/deployments/web": item("web"),
+        "/api/v1/namespaces/team/configmaps/kube-root-ca.crt": item("kube-root-ca.crt"),
+    }
+    asyncio.run(objects._remove(server, extra))  # type: ignore[arg-type]
+    assert server.log[-1] == "delete team"
+    assert not server.kinds["namespaces"]
 
 
 def test_a_cluster_that_is_as_it_was_is_left_alone() -> None:
