@@ -33,18 +33,6 @@ if TYPE_CHECKING:
 
 Issued = tuple[ec.EllipticCurvePrivateKey, x509.Certificate]
 
-KEY_USAGE = x509.KeyUsage(
-    digital_signature=True,
-    content_commitment=False,
-    key_encipherment=False,
-    data_encipherment=False,
-    key_agreement=False,
-    key_cert_sign=True,
-    crl_sign=False,
-    encipher_only=False,
-    decipher_only=False,
-)
-
 
 @asynccontextmanager
 async def serving(handler: Handler, context: ssl.SSLContext | None = None) -> AsyncIterator[str]:
@@ -288,10 +276,25 @@ def issue(name: str, issuer: Issued | None = None) -> Issued:
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-        .add_extension(KEY_USAGE, critical=True)
+        .add_extension(key_usage(signs=parent is None), critical=True)
         .sign(signer, hashes.SHA256())
     )
     return key, certificate
+
+
+def key_usage(*, signs: bool) -> x509.KeyUsage:
+    """What a key is for. From Python 3.13 on, only an authority's may sign certificates."""
+    return x509.KeyUsage(
+        digital_signature=True,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs,
+        crl_sign=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
 
 
 def pem(issued: Issued) -> tuple[bytes, bytes]:
