@@ -47,6 +47,11 @@ RULES = (
         pattern=re.compile(r"(?<= on )[\[\]0-9a-fA-F.:]+(?=: no such host)"),
     ),
     Rule(
+        name="nobody-behind",
+        reason="nobody listens behind the node port: a kernel refuses, the embedded node takes the connection first",
+        pattern=re.compile(r"(?<=dial tcp 127\.0\.0\.1:3[0-2]\d{3}: connect: connection )(?:refused|reset by peer)\b"),
+    ),
+    Rule(
         name="resource-version",
         reason="a cluster counts its writes, and no two have written as often",
         where=re.compile(_STORED + r"metadata\.resourceVersion"),

@@ -274,6 +274,7 @@ def test_the_json_has_everything(embedded: MakeReport, kind: MakeReport) -> None
 
 
 POD = "web-6d4cf56db6-{}"
+DIAL = "dial tcp 127.0.0.1:{}: connect: connection {}"
 
 
 @pytest.mark.parametrize(
@@ -282,6 +283,9 @@ POD = "web-6d4cf56db6-{}"
         ("message", "a on 10.0.0.1:53: no such host", "a on [::1]:53: no such host", ("resolver-address",)),
         ("message", "dial tcp 10.0.0.1:30080: refused", "dial tcp 10.0.0.2:30080: refused", ("address",)),
         ("message", "dial tcp 10.0.0.1:30080: refused", "dial tcp 10.0.0.1:30081: refused", ()),
+        ("message", DIAL.format(30080, "refused"), DIAL.format(30080, "reset by peer"), ("nobody-behind",)),
+        ("message", DIAL.format(30080, "refused"), DIAL.format(30080, "timed out"), ()),
+        ("message", DIAL.format(8443, "refused"), DIAL.format(8443, "reset by peer"), ()),
         ("message", "read 10.0.0.1:40112: EOF", "read 10.0.0.1:50991: EOF", ("address",)),
         ("message", "at 2026-11-21T10:00:00Z", "at 2026-11-21T10:00:01.5+02:00", ("time",)),
         ("message", POD.format("x7k2p"), "web-7f9d8c5b4c-q9wzt", ("generated-name",)),
