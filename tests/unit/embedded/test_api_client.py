@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import datetime as dt
 import json
 import os
 import ssl
 import threading
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from lab.admission.certificates import CertificateAuthority
 from lab.cluster.embedded.api_client import ApiClient, WatchEvent
 from lab.cluster.embedded.api_errors import ApiError, ApiUnavailable
 from lab.errors import InputError, LabError
@@ -30,8 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-Issued = tuple[ec.EllipticCurvePrivateKey, x509.Certificate]
 
 
 @asynccontextmanager
@@ -258,60 +251,18 @@ def test_a_kubeconfig_with_a_token_is_used(tmp_path: Path) -> None:
     asyncio.run(scenario())
 
 
-def issue(name: str, issuer: Issued | None = None) -> Issued:
-    """A certificate and its key; self-signed without an issuer."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    signer, parent = issuer if issuer is not None else (key, None)
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(parent.subject if parent else subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=1))
-        .not_valid_after(now + dt.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=parent is None, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
-        .add_extension(key_usage(signs=parent is None), critical=True)
-        .sign(signer, hashes.SHA256())
-    )
-    return key, certificate
-
-
-def key_usage(*, signs: bool) -> x509.KeyUsage:
-    """What a key is for. From Python 3.13 on, only an authority's may sign certificates."""
-    return x509.KeyUsage(
-        digital_signature=True,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs,
-        crl_sign=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def pem(issued: Issued) -> tuple[bytes, bytes]:
-    key, certificate = issued
-    encoding, plain = serialization.Encoding.PEM, serialization.NoEncryption()
-    return certificate.public_bytes(encoding), key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, plain)
-
-
 @pytest.mark.parametrize("embedded", [True, False], ids=["embedded", "in files"])
 def test_a_client_certificate_of_a_kubeconfig_identifies_the_client(tmp_path: Path, *, embedded: bool) -> None:
-    authority = issue("authority")
-    authority_pem, _ = pem(authority)
-    certificate_pem, key_pem = pem(issue("kubernetes-admin", authority))
-    material = {"certificate-authority": authority_pem, "client-certificate": certificate_pem, "client-key": key_pem}
+    authority = CertificateAuthority.create("authority")
+    admin, server = authority.issue_client(common_name="kubernetes-admin"), authority.issue_server(names=["127.0.0.1"])
+    material = {
+        "certificate-authority": authority.pair.certificate_pem,
+        "client-certificate": admin.certificate_pem,
+        "client-key": admin.key_pem,
+    }
     for name, content in material.items():
         (tmp_path / name).write_bytes(content)
-    (tmp_path / "server.pem").write_bytes(b"".join(pem(issue("server", authority))))
+    (tmp_path / "server.pem").write_bytes(server.certificate_pem + server.key_pem)
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(tmp_path / "certificate-authority"))
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_cert_chain(tmp_path / "server.pem")
