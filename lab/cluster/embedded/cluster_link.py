@@ -23,11 +23,12 @@ from lab.cluster.embedded.memory import Memory
 from lab.cluster.embedded.node_services import NodeService
 from lab.cluster.embedded.pod_agent import PodAgent
 from lab.cluster.embedded.pod_directory import NodePods
-from lab.cluster.embedded.pod_publisher import MIRROR_ANNOTATION, PodPublisher
+from lab.cluster.embedded.pod_publisher import PodPublisher
 from lab.cluster.embedded.pod_runner import PodRunner
 from lab.cluster.embedded.programs import THRIFTY, on_node
 from lab.cluster.embedded.resolver import ClusterResolver, DnsServer
 from lab.cluster.embedded.services import ServiceProxy
+from lab.cluster.mirror_pods import is_mirror
 from lab.components.pins import KUBERNETES_VERSION
 
 if TYPE_CHECKING:
@@ -239,8 +240,7 @@ class ClusterLink:
         await self.agent.informer.synced.wait()
         for pod in list(self.agent.informer.objects.values()):
             mirrors = {static.pod["metadata"]["name"] for static, _ in self._static_pods.runners}
-            is_mirror = MIRROR_ANNOTATION in (pod["metadata"].get("annotations") or {})
-            if is_mirror and pod["metadata"]["name"] not in mirrors:
+            if is_mirror(pod) and pod["metadata"]["name"] not in mirrors:
                 self.publisher.remove(pod)
 
     async def _make_workload_runner(self, pod: Mapping[str, Any]) -> PodRunner:

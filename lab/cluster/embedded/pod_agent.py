@@ -19,9 +19,9 @@ from lab.cluster.embedded.api_errors import ApiError, ApiUnavailable
 from lab.cluster.embedded.backoff import IMAGE_PULLS, Backoff
 from lab.cluster.embedded.informer import Informer
 from lab.cluster.embedded.pod_environment import environment_references
-from lab.cluster.embedded.pod_publisher import MIRROR_ANNOTATION
 from lab.cluster.embedded.pod_status import Waiting, image_pull_back_off, image_pull_failed
 from lab.cluster.embedded.pod_volumes import volume_references
+from lab.cluster.mirror_pods import is_mirror
 from lab.images.resolve import ImagePullError
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ class PodAgent:
     def _on_change(self, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         if old is not None and (new is None or new["metadata"]["uid"] != old["metadata"]["uid"]):
             self._gone(old)
-        if new is None or MIRROR_ANNOTATION in (new["metadata"].get("annotations") or {}):
+        if new is None or is_mirror(new):
             return
         if self._is_workload(new):
             self._workload_changed(new)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from lab.cluster.embedded.kubelet_api import HostedPod, PodKind
-from lab.cluster.embedded.pod_publisher import MIRROR_ANNOTATION
+from lab.cluster.mirror_pods import is_mirror
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -49,7 +49,7 @@ class NodePods:
         return runner is None or container not in runner.processes
 
     def _hosted(self, pod: Mapping[str, Any]) -> HostedPod:
-        if MIRROR_ANNOTATION in (pod["metadata"].get("annotations") or {}):
+        if is_mirror(pod):
             return HostedPod(kind=PodKind.STATIC, pod=pod)
         workload = pod["metadata"]["uid"] in self._agent.runners
         return HostedPod(kind=PodKind.WORKLOAD if workload else PodKind.PLAYED, pod=pod)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.cluster.embedded.api_errors import ApiError, ApiUnavailable
 from lab.cluster.embedded.pod_status import timestamp
+from lab.cluster.mirror_pods import MIRROR_ANNOTATION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from lab.cluster.embedded.api_client import ApiClient
     from lab.cluster.embedded.static_pods import StaticPod
 
-MIRROR_ANNOTATION = "kubernetes.io/config.mirror"
 _HASH_ANNOTATION = "kubernetes.io/config.hash"
 _UNAVAILABLE_RETRY_S = 0.2
 _REFUSED_RETRY_S = 3.0

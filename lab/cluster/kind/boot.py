@@ -22,10 +22,10 @@ import yaml
 
 from lab.admission.configuration import ImagePolicyConfig, admission_configuration_yaml
 from lab.cluster.embedded.api_errors import ApiError
-from lab.cluster.kind.followers import MIRROR
 from lab.cluster.kind.node_services import BOOT_BOUNCER, CERTIFICATES
 from lab.cluster.kind.node_state import NodeFile
 from lab.cluster.kind.proof import COMPONENTS, ETCD
+from lab.cluster.mirror_pods import is_mirror
 from lab.cluster.protocol import Addon, ImagePolicy
 from lab.cluster.start_state import ADMISSION_CONFIG
 from lab.errors import LabError, WaitError
@@ -264,7 +264,7 @@ async def _is_complete(api: ApiClient) -> bool:
     if not any(pod["status"].get("podIP") for pod in pods if pod["metadata"].get("labels", {}).get("app") == _APP):
         return False
     pods = (await api.get(_SYSTEM_PODS))["items"]
-    shown = {pod["metadata"]["name"] for pod in pods if MIRROR in (pod["metadata"].get("annotations") or {})}
+    shown = {pod["metadata"]["name"] for pod in pods if is_mirror(pod)}
     return all(any(name.startswith(f"{program}-") for name in shown) for program in (*COMPONENTS.values(), ETCD))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Any
 
+from lab.cluster.mirror_pods import is_mirror
 from lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -30,8 +31,6 @@ systemctl restart kubelet
 """
 """The kernel keeps fifteen letters of a program's name. Gatekeeper's is `manager`."""
 GATEKEEPER_PODS = "/api/v1/namespaces/gatekeeper-system/pods"
-MIRROR = "kubernetes.io/config.mirror"
-"""The annotation of an object that only shows a static pod."""
 _NODES = "/api/v1/nodes"
 
 
@@ -59,7 +58,7 @@ async def kubelet_hears(api: ApiClient) -> bool:
     """
     node = (await api.get(_NODES))["items"][0]["metadata"]["name"]
     bound = (await api.get("/api/v1/pods", params={"fieldSelector": f"spec.nodeName={node}"}))["items"]
-    told = {pod["metadata"]["uid"] for pod in bound if MIRROR not in (pod["metadata"].get("annotations") or {})}
+    told = {pod["metadata"]["uid"] for pod in bound if not is_mirror(pod)}
     known = (await api.get(f"{_NODES}/{node}/proxy/pods"))["items"] or ()
     return not told or any(pod["metadata"]["uid"] in told for pod in known)
 

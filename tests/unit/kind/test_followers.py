@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from lab.cluster.kind import followers
+from lab.cluster.mirror_pods import MIRROR_ANNOTATION
 
 if TYPE_CHECKING:
     from lab.cluster.embedded.api_client import ApiClient
@@ -56,7 +57,7 @@ class FakeApi:
 
 
 BOUND = {"metadata": {"uid": "1"}}
-SHOWN = {"metadata": {"uid": "2", "annotations": {followers.MIRROR: "x"}}}
+SHOWN = {"metadata": {"uid": "2", "annotations": {MIRROR_ANNOTATION: "x"}}}
 STATIC = {"metadata": {"uid": "3"}}
 
 
