@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from lab.errors import LabError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Collection, Mapping
     from pathlib import Path
 
     Operation = Callable[[Mapping[str, Any], Callable[[str], None]], Awaitable[Any]]
@@ -26,10 +26,12 @@ class ControlServer:
 
     Args:
         operations: name to coroutine function of (arguments, progress); what it returns must be JSON.
+        whole: names of those that are finished although their caller hangs up.
     """
 
-    def __init__(self, operations: Mapping[str, Operation]) -> None:
+    def __init__(self, operations: Mapping[str, Operation], *, whole: Collection[str] = ()) -> None:
         self._operations = operations
+        self._whole = whole
         self._server: asyncio.Server | None = None
 
     async def start(self, path: Path) -> None:
@@ -55,12 +57,13 @@ class ControlServer:
             hang_up = asyncio.ensure_future(reader.read())
             await asyncio.wait({work, hang_up}, return_when=asyncio.FIRST_COMPLETED)
             hang_up.cancel()
-            if work.done():
+            given_up = not work.done() and request.get("operation") not in self._whole
+            if given_up:
+                work.cancel()
+            await asyncio.wait({work})
+            if not given_up:
                 send(_answer(work))
                 await writer.drain()
-            else:
-                work.cancel()
-                await asyncio.wait({work})
         except (ConnectionError, json.JSONDecodeError):
             pass  # whoever asked has gone, or was no lab command
         finally:
@@ -80,14 +83,12 @@ def _answer(work: asyncio.Task[dict[str, Any]]) -> dict[str, Any]:
     if error is None:
         return work.result()
     log.error("an operation failed", exc_info=error)
-    return {
-        "error": {
-            "code": "supervisor-defect",
-            "message": f"the supervisor failed: {type(error).__name__}: {error}",
-            "hint": "this is a defect of the lab; please report it with supervisor.log (lab logs supervisor)",
-            "context": {},
-        }
-    }
+    defect = LabError(
+        "supervisor-defect",
+        f"the supervisor failed: {type(error).__name__}: {error}",
+        hint="this is a defect of the lab; please report it with supervisor.log (lab logs supervisor)",
+    )
+    return error_answer(defect)
 
 
 def error_answer(error: LabError) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from lab.cluster.protocol import ApiServerStatus, StartState
 from lab.errors import LabError, WaitError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Mapping
 
     from lab.cluster.embedded.api_client import ApiClient
     from lab.cluster.embedded.children import Children
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 _POLL_S = 0.02
 _COMMAND_TIMEOUT_S = 120.0
 _ABSENT_IS_FINAL_S = 2.0
+WHOLE = frozenset({"freeze", "thaw"})
+"""What must not end halfway: when its caller hangs up it goes on, and the next change waits for it."""
 
 
 class Operations:
@@ -116,11 +118,14 @@ class Operations:
 
     async def freeze(self, arguments: Mapping[str, Any], _: Callable[[str], None]) -> None:
         """Stop everything of the cluster, so that its files can be copied or put back."""
-        await self._whole(self._node.freeze(for_template=bool(arguments.get("for_template"))))
+        async with self._changing:
+            await self._node.freeze(for_template=bool(arguments.get("for_template")))
 
     async def thaw(self, _: Mapping[str, Any], __: Callable[[str], None]) -> None:
         """Start the cluster again."""
-        await self._whole(self._thaw())
+        async with self._changing:
+            if self._node.frozen:
+                await self._node.thaw()
 
     async def checkpoint(self, arguments: Mapping[str, Any], _: Callable[[str], None]) -> None:
         """Remember the cluster as it is."""
@@ -136,19 +141,6 @@ class Operations:
     async def stop(self, _: Mapping[str, Any], __: Callable[[str], None]) -> None:
         """End the supervisor, and with it everything in the lab."""
         self._stop()
-
-    async def _whole(self, work: Coroutine[Any, Any, None]) -> None:
-        """Do what must not end halfway: when its caller hangs up, it goes on, and the next change waits for it."""
-
-        async def in_turn() -> None:
-            async with self._changing:
-                await work
-
-        await asyncio.shield(asyncio.create_task(in_turn()))
-
-    async def _thaw(self) -> None:
-        if self._node.frozen:
-            await self._node.thaw()
 
     def _admin(self) -> ApiClient:
         """The administrator's client, made when kubeadm has written its kubeconfig."""

@@ -29,7 +29,7 @@ from lab.cluster.embedded.control_server import ControlServer, error_answer
 from lab.cluster.embedded.exec_server import ExecServer
 from lab.cluster.embedded.layout import INSIDE, LabLayout, LabSettings
 from lab.cluster.embedded.node import Node
-from lab.cluster.embedded.operations import Operations
+from lab.cluster.embedded.operations import WHOLE, Operations
 from lab.cluster.embedded.processes import start_time
 from lab.cluster.embedded.relay import Relay
 from lab.errors import LabError
@@ -123,7 +123,8 @@ async def _supervise(settings: LabSettings, listener: socket.socket, report: int
     node = Node(layout, settings, children)
     relay = Relay(listener, lambda: _API_SERVER)
     await relay.start()
-    control = ControlServer(Operations(node, children=children, settings=settings, stop=stopped.set).table())
+    operations = Operations(node, children=children, settings=settings, stop=stopped.set)
+    control = ControlServer(operations.table(), whole=WHOLE)
     await control.start(layout.control_socket)
     commands = ExecServer(children)
     commands.start(layout.exec_socket)

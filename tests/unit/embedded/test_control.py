@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from lab.cluster.embedded.control import call
+from lab.cluster.embedded.control import call, connect
 from lab.cluster.embedded.control_server import ControlServer
 from lab.errors import LabError
 
@@ -64,6 +64,35 @@ def test_a_defect_is_told_and_does_not_end_the_supervisor(tmp_path: Path, operat
     with pytest.raises(LabError) as raised:
         asked(tmp_path, operation)
     assert raised.value.code == "supervisor-defect"
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["finished", "cancelled"])
+def test_a_caller_who_hangs_up_leaves_only_what_must_be_whole(tmp_path: Path, *, whole: bool) -> None:
+    async def both() -> str:
+        begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        async def work(_: Mapping[str, Any], __: Callable[[str], None]) -> None:
+            begun.set_result(None)
+            try:
+                await asyncio.sleep(0.3)
+            except asyncio.CancelledError:
+                ended.set_result("cancelled")
+                raise
+            ended.set_result("finished")
+
+        server = ControlServer({"work": work}, whole={"work"} if whole else ())
+        await server.start(tmp_path / "control.sock")
+        try:
+            caller = await asyncio.to_thread(connect, tmp_path, "control.sock", timeout_s=30.0)
+            with caller:
+                caller.sendall(b'{"operation": "work"}\n')
+                await begun
+            return await ended
+        finally:
+            await server.close()
+
+    assert asyncio.run(both()) == ("finished" if whole else "cancelled")
 
 
 def test_a_directory_with_a_longer_path_than_a_socket_may_have_works(tmp_path: Path) -> None:
