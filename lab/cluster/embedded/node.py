@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from lab.cluster.embedded import memory, network
 from lab.cluster.embedded.api_errors import ApiError, ApiUnavailable
 from lab.cluster.embedded.controllers import are_at_rest
-from lab.cluster.embedded.layout import KUBERNETES
+from lab.cluster.embedded.layout import KUBERNETES, LabSettings
 from lab.cluster.embedded.pod_runner import PodRunner
 from lab.cluster.embedded.pod_worlds import PodWorlds
 from lab.cluster.embedded.programs import ProgramTable
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from lab.cluster.embedded.checkpoints import Checkpoints
     from lab.cluster.embedded.children import Children
     from lab.cluster.embedded.cluster_link import ClusterLink
-    from lab.cluster.embedded.layout import LabLayout, LabSettings
+    from lab.cluster.embedded.layout import LabLayout
     from lab.cluster.embedded.node_servers import NodeServers
 
 _CLIENTS_OF_THE_API_SERVER = ("kube-controller-manager", "kube-scheduler")
@@ -71,7 +71,11 @@ class Node:
         self.worlds = PodWorlds(
             layout=layout,
             children=children,
-            programs=ProgramTable(settings.programs, digests=settings.digests),
+            programs=ProgramTable(
+                settings.programs,
+                digests=settings.digests,
+                state=lambda: LabSettings.load(layout.settings_file).state,  # each reset may set another
+            ),
             image_id=self._image_id,
             pod_network=network.PodNetwork(),
             client=lambda: self.link.client,

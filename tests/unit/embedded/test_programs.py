@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from lab.cluster.embedded.making import PROGRAMS
 from lab.cluster.embedded.pod_environment import container_argv
 from lab.cluster.embedded.programs import ON_DEMAND, ProgramTable, component_of
+from lab.cluster.protocol import DEFAULT_STATE, Addon, ImagePolicy, StartState
 from lab.components.pins import ETCD_VERSION, KUBERNETES_VERSION, PINS
 from lab.errors import LabError
 
@@ -17,15 +19,31 @@ EXECUTABLES = {
     name: f"/store/{name}"
     for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd", "gatekeeper", "opa")
 }
-TABLE = ProgramTable(EXECUTABLES, digests=dict.fromkeys(EXECUTABLES, "ab" * 32))
+DIGESTS = dict.fromkeys(EXECUTABLES, "ab" * 32)
+TABLE = ProgramTable(EXECUTABLES, digests=DIGESTS, state=lambda: DEFAULT_STATE)
+API_SERVER = f"registry.k8s.io/kube-apiserver:v{KUBERNETES_VERSION}"
 
 
 def test_a_control_plane_image_is_the_program_of_its_version() -> None:
-    program = TABLE.control_plane(f"registry.k8s.io/kube-apiserver:v{KUBERNETES_VERSION}")
+    program = TABLE.control_plane(API_SERVER)
     assert program is not None
     assert program.image_id == "registry.k8s.io/kube-apiserver@sha256:" + "ab" * 32
     assert program.binds[0].source == Path("/run/host/store/kube-apiserver")
     assert program.binds[0].read_only
+
+
+def test_the_api_server_has_more_memory_in_a_state_with_gatekeeper() -> None:
+    state = StartState(image_policy=ImagePolicy.OFF)
+    table = ProgramTable(EXECUTABLES, digests=DIGESTS, state=lambda: state)
+
+    def bound_mib() -> int:
+        program = table.control_plane(API_SERVER)
+        assert program is not None
+        return int(dict(program.environment)["GOMEMLIMIT"].removesuffix("MiB"))
+
+    without = bound_mib()
+    state = replace(state, addons=frozenset({Addon.GATEKEEPER}))
+    assert bound_mib() > without
 
 
 def test_etcd_is_matched_by_its_version() -> None:
@@ -136,7 +154,7 @@ def test_an_image_whose_program_is_fetched_later_is_missing_until_then(
 ) -> None:
     monkeypatch.setattr("lab.cluster.embedded.programs.HOST_ROOT", Path("/"))
     program = tmp_path / "opa"
-    table = ProgramTable({"opa": str(program)}, digests={})
+    table = ProgramTable({"opa": str(program)}, digests={}, state=lambda: DEFAULT_STATE)
     with pytest.raises(LabError, match="lab components fetch opa") as caught:
         table.require_present("openpolicyagent/opa")
     assert caught.value.code == "program-missing"
