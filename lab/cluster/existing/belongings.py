@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from lab.cluster.existing.overlay import GATEKEEPER_NAMESPACE, OWNER_LABEL, SELECT_LABEL, Overlay
-from lab.cluster.existing.upstream import CONFLICT, NOT_FOUND
+from lab.cluster.existing.upstream import CONFLICT, METADATA_LIST, NOT_FOUND
 from lab.errors import LabError, WaitError
 
 if TYPE_CHECKING:
@@ -39,7 +39,20 @@ _TEMPLATES = "/apis/templates.gatekeeper.sh/v1/constrainttemplates"
 _EXPANSIONS = "/apis/expansion.gatekeeper.sh/v1beta1/expansiontemplate"
 _GATEKEEPER_CRDS = ".gatekeeper.sh"
 _CONSTRAINT_CRDS = ".constraints.gatekeeper.sh"
-_POLL_S = 0.1
+_OWNERS_OF_PODS = (
+    ("apps/v1", "deployments"),
+    ("apps/v1", "daemonsets"),
+    ("apps/v1", "statefulsets"),
+    ("apps/v1", "replicasets"),
+    ("batch/v1", "cronjobs"),
+    ("batch/v1", "jobs"),
+)
+"""Who would make Pods anew, owners before what they own."""
+_AT_ONCE = {"gracePeriodSeconds": 0, "propagationPolicy": "Background"}
+_SOON = {"gracePeriodSeconds": 1, "propagationPolicy": "Background"}
+"""Of a Pod that is removed at once the containers would go on for as long as they like."""
+_POLL_S = 0.2
+_PODS_GO_S = 15.0
 _GONE_S = 120.0
 _ACCOUNT_S = 60.0
 _DEPLOYMENTS = ("audit", "controller-manager")
@@ -112,10 +125,8 @@ class Belongings:
             if not answer.ok:
                 raise _unanswered(path, answer.message)
             return _owner(answer.body)
-        answer = await self._upstream.call("GET", _CRDS)
-        if not answer.ok:
-            raise _unanswered(_CRDS, answer.message)
-        owners = [_owner(one) for one in answer.body["items"] if one["metadata"]["name"].endswith(_GATEKEEPER_CRDS)]
+        kinds = await self._metadata(_CRDS)
+        owners = [_owner(one) for one in kinds if one["metadata"]["name"].endswith(_GATEKEEPER_CRDS)]
         return owners[0] if owners else None
 
     async def gatekeepers_shape(self) -> str:
@@ -134,10 +145,7 @@ class Belongings:
 
     async def remove_policies(self) -> None:
         """Remove what decides about requests and is not Gatekeeper's, and let the namespaces go, without waiting."""
-        for collection in _DECIDERS:
-            await self._remove(
-                [path for path in await self._owned(collection) if "/gatekeeper-" not in path], collection
-            )
+        await self._remove_deciders(gatekeepers=False)
         own = [path for path in await self._owned(_NAMESPACES) if not path.endswith(f"/{GATEKEEPER_NAMESPACE}")]
         await self._remove(own, _NAMESPACES, wait=False)
 
@@ -151,17 +159,11 @@ class Belongings:
         """Remove this lab's Gatekeeper with everything that it has made."""
         if await self.gatekeepers_owner() != self._run:
             return
-        for collection in _DECIDERS:
-            await self._remove([path for path in await self._owned(collection) if "/gatekeeper-" in path], collection)
+        await self._remove_deciders(gatekeepers=True)
         # Before its kinds: a namespace whose kinds go while it is emptied is looked at again only after a long while.
         namespace = f"{_NAMESPACES}/{GATEKEEPER_NAMESPACE}"
-        await self._remove([path for path in await self._owned(_NAMESPACES) if path == namespace], _NAMESPACES)
-        kinds = [path for path in await self._listed(_CRDS) if path.endswith(_CONSTRAINT_CRDS)]
-        # Those of constraints bear no label, and are known to be the lab's only as long as others are there that do.
-        await self._remove(kinds, _CRDS)
-        await self._remove(await self._owned(_CRDS), _CRDS)
-        for collection in _RBAC:
-            await self._remove(await self._owned(collection), collection)
+        await self._remove_namespaces([path for path in await self._owned(_NAMESPACES) if path == namespace])
+        await self._remove_kinds()
 
     async def remove(self) -> None:
         """Remove everything that is this lab's, and wait until it is gone.
@@ -169,9 +171,28 @@ class Belongings:
         Raises:
             LabError: the cluster refuses; `WaitError` when something stays.
         """
-        await self.remove_policies()
-        await self.remove_gatekeeper()
-        for collection in (*_RBAC, _CRDS, _NAMESPACES):
+        has_gatekeeper = await self.gatekeepers_owner() == self._run
+        await self._remove_deciders(gatekeepers=False)
+        if has_gatekeeper:
+            await self._remove_deciders(gatekeepers=True)
+        # All at once: who ends them lets each wait for five seconds first.
+        await self._remove_namespaces(await self._owned(_NAMESPACES))
+        if has_gatekeeper:
+            await self._remove_kinds()
+        for collection in (_CRDS, *_RBAC):
+            await self._remove(await self._owned(collection), collection)
+
+    async def _remove_deciders(self, *, gatekeepers: bool) -> None:
+        for collection in _DECIDERS:
+            owned = await self._owned(collection)
+            await self._remove([path for path in owned if ("/gatekeeper-" in path) is gatekeepers], collection)
+
+    async def _remove_kinds(self) -> None:
+        """Remove the kinds of this lab's Gatekeeper, and what it was allowed to do."""
+        kinds = [path for path in await self._listed(_CRDS) if path.endswith(_CONSTRAINT_CRDS)]
+        # Those of constraints bear no label, and are known to be the lab's only as long as others are there that do.
+        await self._remove(kinds, _CRDS)
+        for collection in (_CRDS, *_RBAC):
             await self._remove(await self._owned(collection), collection)
 
     async def _owned(self, collection: str) -> list[str]:
@@ -179,29 +200,56 @@ class Belongings:
         return await self._listed(collection, {"labelSelector": f"{OWNER_LABEL}={self._run}"})
 
     async def _listed(self, collection: str, query: Mapping[str, str] | None = None) -> list[str]:
-        answer = await self._upstream.call("GET", f"{collection}?{urlencode(query)}" if query else collection)
+        items = await self._metadata(f"{collection}?{urlencode(query)}" if query else collection)
+        return [f"{collection}/{quote(str(one['metadata']['name']), safe='')}" for one in items]
+
+    async def _metadata(self, collection: str) -> list[dict[str, Any]]:
+        """The objects of a collection without anything but their metadata."""
+        answer = await self._upstream.call("GET", collection, accept=METADATA_LIST)
         if answer.status == NOT_FOUND:
             return []  # the kind is not served
         if not answer.ok:
             raise _unanswered(collection, answer.message)
-        names = [str(one["metadata"]["name"]) for one in answer.body.get("items") or []]
-        return [f"{collection}/{quote(name, safe='')}" for name in names]
+        return answer.body.get("items") or []
+
+    async def _remove_namespaces(self, paths: list[str]) -> None:
+        """Remove namespaces, their Pods first, and wait until they are gone.
+
+        Who ends a namespace looks again after half the grace time of the Pods that were found there (kubernetes,
+        pkg/controller/namespace/namespace_controller.go), and that of Gatekeeper's is a minute.
+        """
+        pods = [f"{path}/pods" for path in paths]
+        owners = [
+            f"/apis/{group}/namespaces/{path.rpartition('/')[2]}/{resource}"
+            for path in paths
+            for group, resource in _OWNERS_OF_PODS
+        ]
+        for collection in (*owners, *pods):
+            await self._delete(collection, _SOON)
+        deadline = time.monotonic() + _PODS_GO_S
+        while [pod for collection in pods for pod in await self._listed(collection)]:
+            if time.monotonic() >= deadline:
+                break  # what holds them is told by the namespace, which does not go either
+            await asyncio.sleep(_POLL_S)
+        await self._remove(paths, _NAMESPACES)
 
     async def _remove(self, paths: list[str], collection: str, *, wait: bool = True) -> None:
         for path in paths:
-            body: dict[str, Any] = {"gracePeriodSeconds": 0, "propagationPolicy": "Background"}
-            answer = await self._upstream.call("DELETE", path, body)
-            if not answer.ok and answer.status not in (NOT_FOUND, CONFLICT):
-                raise LabError(
-                    "cleanup-refused",
-                    f"the cluster does not let {path} go: {answer.message}",
-                    hint="see who refuses it, and run `lab down` again",
-                )
+            await self._delete(path, _AT_ONCE)
         deadline = time.monotonic() + _GONE_S
         while wait and (left := sorted(set(paths) & set(await self._listed(collection)))):
             if time.monotonic() >= deadline:
                 raise _stays(left)
             await asyncio.sleep(_POLL_S)
+
+    async def _delete(self, path: str, how: Mapping[str, Any]) -> None:
+        answer = await self._upstream.call("DELETE", path, how)
+        if not answer.ok and answer.status not in (NOT_FOUND, CONFLICT):
+            raise LabError(
+                "cleanup-refused",
+                f"the cluster does not let {path} go: {answer.message}",
+                hint="see who refuses it, and run `lab down` again",
+            )
 
     async def _gone(self, ending: str) -> None:
         """Wait until no kind of that ending is left: Gatekeeper removes them after their templates."""

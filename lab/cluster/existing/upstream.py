@@ -26,6 +26,9 @@ CALL_TIMEOUT_S = 40.0
 """Longer than the 34 s after which an API server itself gives up on a request."""
 CONNECT_TIMEOUT_S = 10.0
 NOT_FOUND, CONFLICT = 404, 409
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+"""A list of which only the metadata is wanted (Kubernetes API concepts, "Metadata-only fetches"): the schemas of
+Gatekeeper's kinds are a megabyte."""
 
 _LOADING = threading.Lock()
 """Held while a kubeconfig is loaded: the library notes a certificate's temporary file, by its content, before it has
@@ -138,8 +141,16 @@ class Upstream:
                 hint="see whether kubectl reaches it with the same kubeconfig",
             ) from error
 
-    async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
+    async def call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
+    ) -> Answer:
         """Send an object, or none, and read the object that comes back.
+
+        Args:
+            method: of HTTP.
+            path: with its query, percent-encoded.
+            body: the object to send.
+            accept: the media type wanted, such as `METADATA_LIST`.
 
         Raises:
             LabError: ``api-server-unreachable``.
@@ -148,7 +159,7 @@ class Upstream:
             method,
             path,
             body=None if body is None else json.dumps(body).encode(),
-            headers={"Accept": "application/json", "Content-Type": "application/json"},
+            headers={"Accept": accept, "Content-Type": "application/json"},
             timeout_s=CALL_TIMEOUT_S,
         )
         async with answer:

@@ -11,7 +11,7 @@ import pytest
 
 from lab.cluster.existing.belongings import Belongings
 from lab.cluster.existing.overlay import OWNER_LABEL, SELECT_LABEL, Overlay
-from lab.cluster.existing.upstream import Answer, Upstream
+from lab.cluster.existing.upstream import METADATA_LIST, Answer, Upstream
 from lab.errors import LabError
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ class FakeCluster:
             labels = {OWNER_LABEL: owner} if owner else {}
             self.objects[path] = {"metadata": {"name": path.rpartition("/")[2], "labels": labels}}
 
-    async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Answer:
+    async def call(
+        self, method: str, path: str, body: Mapping[str, Any] | None = None, *, accept: str = "application/json"
+    ) -> Answer:
         url = urlsplit(path)
         if method == "POST":
             made = cast("dict[str, Any]", dict(body or {}))
@@ -56,8 +58,11 @@ class FakeCluster:
         if method == "DELETE":
             if self.forbidden and self.forbidden in path:
                 return Answer(status=403, body={"message": "no"})
-            self.deleted.append(path)
-            return Answer(status=200, body={}) if self.objects.pop(path, None) else Answer(status=404, body={})
+            gone = [place for place in self.objects if path in (place, place.rpartition("/")[0])]
+            self.deleted += gone
+            for place in gone:
+                del self.objects[place]
+            return Answer(status=200 if gone else 404, body={})
         if url.path in self.objects:
             return Answer(status=200, body=self.objects[url.path])
         if not url.path.endswith("s") or url.path.count("/") > (4 if url.path.startswith("/apis") else 3):
@@ -67,7 +72,7 @@ class FakeCluster:
             status=200,
             body={
                 "items": [
-                    thing
+                    {"metadata": thing["metadata"]} if accept == METADATA_LIST else thing
                     for place, thing in self.objects.items()
                     if place.rpartition("/")[0] == url.path
                     and (not key or thing["metadata"].get("labels", {}).get(key) == value)
@@ -105,6 +110,17 @@ def test_the_labs_own_goes_and_nothing_else_and_what_decides_goes_first(cluster:
     asyncio.run(_belongings(cluster).remove())
     assert cluster.objects == others
     assert cluster.deleted == [binding, webhook, namespace]
+
+
+def test_the_pods_of_a_namespace_go_before_it_does_and_who_makes_them_before_them(cluster: FakeCluster) -> None:
+    name = "lab-3f9a1c-1-default"
+    deployment, pod = f"/apis/apps/v1/namespaces/{name}/deployments/web", f"{NAMESPACES}/{name}/pods/web-1"
+    theirs = f"{NAMESPACES}/default/pods/web-1"
+    cluster.add(f"{NAMESPACES}/{name}", owner="3f9a1c")
+    cluster.add(pod, deployment, theirs)
+    asyncio.run(_belongings(cluster).remove())
+    assert cluster.deleted == [deployment, pod, f"{NAMESPACES}/{name}"]
+    assert theirs in cluster.objects
 
 
 def test_gatekeeper_of_the_lab_goes_with_all_that_it_has_made(cluster: FakeCluster) -> None:
