@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import os
 import time
 from dataclasses import dataclass
@@ -77,7 +78,7 @@ class Node:
 
     def get(self, *arguments: str) -> Any:
         """What ``kubectl get`` gives."""
-        return yaml.safe_load(self.kubectl("get", *arguments, "-o", "yaml"))
+        return json.loads(self.kubectl("get", *arguments, "-o", "json"))
 
     def edit(self, expression: str) -> None:
         """Edit the API server's manifest as a person does, with sed."""
