@@ -39,7 +39,7 @@ _COMPONENT_LOGS = r"""
 for log in $(ls -1t /var/log/pods/kube-system_$1-*/$1/*.log 2>/dev/null | head -2); do tail -c 20000 "$log"; done
 """
 _KUBEADM_HAS_ENDED = " ✓ Starting control-plane"
-_JOURNAL = "journalctl -u kubelet --no-pager -o cat | grep -F kube-apiserver | tail -200"
+_JOURNAL = "journalctl -u kubelet --no-pager -o cat | grep -F -e kube-apiserver -e 'command failed' | tail -200"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,6 +95,12 @@ SYMPTOMS: tuple[Symptom, ...] = (
         "see 'docker logs' of the node in the logs that were kept: its systemd did not start on this machine",
     ),
     _symptom(
+        "cgroup-v1",
+        r"kubelet is configured to not run on a host using cgroup v1",
+        "boot this machine with cgroup v2 (systemd.unified_cgroup_hierarchy=1), or have the cluster definition patch "
+        "KubeletConfiguration with failCgroupV1: false",
+    ),
+    _symptom(
         "docker-unreachable",
         r"Cannot connect to the Docker daemon.*|permission denied while trying to connect to the docker.*",
         "start Docker, and see that 'docker info' works for this user",

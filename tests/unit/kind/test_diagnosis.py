@@ -49,6 +49,11 @@ error: error execution phase wait-control-plane: failed while waiting for the co
         ),
         ("port-taken", "Bind for 0.0.0.0:30080 failed: port is already allocated", "another hostPort"),
         ("image-unavailable", 'ERROR: failed to pull image "kindest/node:v1.37.0"', "lab node-image build"),
+        (
+            "cgroup-v1",
+            '"command failed" err="error: kubelet is configured to not run on a host using cgroup v1. cgroup v1"',
+            "failCgroupV1: false",
+        ),
     ],
 )  # fmt: skip
 def test_a_fatal_line_becomes_a_cause_and_a_remedy(code: str, line: str, remedy: str) -> None:
