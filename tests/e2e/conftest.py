@@ -6,7 +6,8 @@ seconds, so tests of one start state run in one worker, those first that change 
 
 What `make test` runs of them takes minutes: the solution of every scenario, the contract, the node. The rest is marked
 ``thorough``: every mistake of every scenario, a candidate's typing, the plugin's upstream cases, labs that are killed,
-another's cluster.
+another's cluster. CI's run takes a third of those that are marked ``in_turns``, because their cases are alike or repeat
+what other tests show of each scenario; another third each time.
 
 ``--lab-backend kind`` runs them on kind. What is about the embedded backend alone is marked ``about_embedded`` with the
 reason, and skips itself there.
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 EMBEDDED = "embedded"
+_TURNS = 3
 MANIFESTS = "/etc/kubernetes/manifests"
 API_SERVER_MANIFEST = f"{MANIFESTS}/kube-apiserver.yaml"
 
@@ -144,6 +146,7 @@ def own_cluster(pytestconfig: pytest.Config) -> Iterator[OwnCluster]:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--lab-rounds", type=int, default=10, help="how often labs are killed in the tests of the cleanup")
+    parser.addoption("--lab-turn", type=int, metavar="N", help="a third of the tests marked in_turns, by N which one")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -162,10 +165,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
                 item.add_marker(pytest.mark.skip(reason=f"not on {backend}: {about_embedded.args[0]}"))
             if "lab_scenario" in getattr(item, "fixturenames", ()) and f"/{SOLUTION}]" not in item.name:
                 item.add_marker("thorough")
+    _leave_to_other_turns(config, items)
     places = [number for number, item in enumerate(items) if _is_of_default_state(item)]
     for place, item in zip(places, sorted((items[place] for place in places), key=_changes_the_lab), strict=True):
         item.add_marker(pytest.mark.xdist_group("default-state"))
         items[place] = item
+
+
+def _leave_to_other_turns(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of each test that is marked ``in_turns`` keep the cases whose turn it is."""
+    turn = config.getoption("--lab-turn")
+    if turn is None:
+        return
+    numbers: dict[str, Iterator[int]] = {}
+    kept: list[pytest.Item] = []
+    left: list[pytest.Item] = []
+    for item in items:
+        number = 0
+        if item.get_closest_marker("in_turns") is not None:
+            number = next(numbers.setdefault(item.nodeid.partition("[")[0], itertools.count(turn))) % _TURNS
+        (left if number else kept).append(item)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left)
 
 
 def _is_of_default_state(item: pytest.Item) -> bool:

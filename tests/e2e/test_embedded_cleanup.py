@@ -154,6 +154,7 @@ def _nobody(_text: str) -> None:
     """Progress that nobody watches."""
 
 
+@pytest.mark.in_turns
 def test_a_killed_supervisor_takes_everything_with_it(
     own_cluster: OwnCluster, eventually: Eventually, attempt: int
 ) -> None:
@@ -188,6 +189,7 @@ def test_a_lab_whose_supervisor_was_killed_comes_up_again_and_down_leaves_no_fil
     assert [entry.name for entry in trace.root.parent.iterdir() if cluster.name in entry.name] == []
 
 
+@pytest.mark.in_turns
 def test_ctrl_c_at_any_moment_of_up_leaves_nothing(
     own_cluster: OwnCluster, pytestconfig: pytest.Config, attempt: int
 ) -> None:
