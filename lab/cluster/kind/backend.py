@@ -132,10 +132,8 @@ class KindCluster:
         if boot.is_closed(state):
             self._make_closed(order, state, progress=progress)
             return
-        sight = creation.create(
-            order, self._engine, progress=progress, meanwhile=lambda: self._prove(progress=progress)
-        )
-        self._api.wait(timeout_s=states.API_SERVER_S, sight=sight)
+        creation.create(order, self._engine, progress=progress)
+        self._api.wait(timeout_s=states.API_SERVER_S, sight=self._prove(progress=progress))
         self._states.first_verdict(states.BOOT_STATE)
         self._states.remember(states.BOOT_STATE)
         self._states.converge(state, progress=progress)
@@ -148,22 +146,16 @@ class KindCluster:
         bouncer = boot.BouncerDeployment(self, self._engine, node=self._node_id, root=self._layout.root)
         bouncer.begin()
         try:
-            sight, files = creation.create(
-                order,
-                self._engine,
-                progress=progress,
-                meanwhile=lambda: (self._prove(progress=progress), node_state.read(self)),
-            )
-            self._api.wait(timeout_s=states.API_SERVER_S, sight=sight)
+            creation.create(order, self._engine, progress=progress, kubeadm_ended=bouncer.kubeadm_ended)
+            self._api.wait(timeout_s=states.API_SERVER_S, sight=self._prove(progress=progress))
             progress("waiting for the image bouncer")
             bouncer.finish()
         except BaseException:
             bouncer.cancel()
             raise
-        files.pop(boot.STATIC_POD, None)
         with ThreadPoolExecutor(max_workers=1) as aside:
             verdict = aside.submit(self._states.first_verdict, DEFAULT_STATE)
-            seen = self._states.objects(), files
+            seen = self._states.objects(), node_state.read(self)
             self._states.keep(states.BOOT_STATE, *boot.without_bouncer(*seen))
             verdict.result()
         if state != DEFAULT_STATE:

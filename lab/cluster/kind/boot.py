@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import io
 import json
+import secrets
 import tarfile
 import threading
 import time
@@ -51,8 +53,12 @@ _COLLECTIONS = {
     "Service": "/api/v1/namespaces/default/services",
     "Deployment": "/apis/apps/v1/namespaces/default/deployments",
 }
+_REPLICA_SETS = "/apis/apps/v1/namespaces/default/replicasets"
+_HASH = "pod-template-hash"
 _PODS = "/api/v1/namespaces/default/pods"
 _SYSTEM_PODS = "/api/v1/namespaces/kube-system/pods"
+_SYSTEM_DEPLOYMENTS = "/apis/apps/v1/namespaces/kube-system/deployments"
+_SYSTEM_DAEMON_SETS = "/apis/apps/v1/namespaces/kube-system/daemonsets"
 _APP = "image-bouncer-webhook"
 _SECRET = f"tls-{_APP}"
 _BOUNCER_OBJECTS = tuple(
@@ -133,12 +139,17 @@ class BouncerDeployment:
         self._kubeconfig = root / "boot.kubeconfig"
         self._certificate = root / "certificates" / "image-bouncer-webhook"
         self._cancelled = threading.Event()
+        self._ended = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def begin(self) -> None:
         """Begin, before there is a node."""
         self._thread.start()
+
+    def kubeadm_ended(self) -> None:
+        """Take note that kubeadm has ended: nothing comes any more that the bouncer's rules would refuse."""
+        self._ended.set()
 
     def cancel(self) -> None:
         """Give up, because the cluster could not be made."""
@@ -175,11 +186,28 @@ class BouncerDeployment:
         await self._until(have_kubeconfig, self._has_kubeconfig, deadline_s, poll_s=_FETCH_S)
         async with ApiClient.from_kubeconfig(self._kubeconfig, user_agent="lab") as api:
             await self._until("the API server to hold the bouncer's account", lambda: _has(api, _ACCOUNT), deadline_s)
-            for document in (self._secret(), _as_applied(deployment)):
-                await _has(api, document)
-            await self._until("the bouncer and the mirror pods to be there", lambda: _is_complete(api), deadline_s)
+            await _has(api, self._secret())
+            await self._start(api, deployment)
+            await self._until("kubeadm to end", self._kubeadm_has_ended, deadline_s)
+            await self._until("the bouncer and the system's Pods to be there", lambda: _is_complete(api), deadline_s)
             # Not before: a Service that nobody stands behind refuses what the bouncer of the boot would answer.
             await _has(api, _as_applied(service))
+
+    async def _start(self, api: ApiClient, deployment: dict[str, Any]) -> None:
+        """Make the Deployment and what controllers would make of it, down to a Pod that is bound to the node.
+
+        They and the scheduler would come to it two seconds later, after kubeadm's last step. They find everything done,
+        by the same rules, and have it in their charge from then on.
+        """
+        made = await api.create(_COLLECTIONS["Deployment"], _as_applied(deployment))
+        node = self._node()
+        if node is None:
+            return
+        replica_set = await api.create(_REPLICA_SETS, _replica_set(made))
+        await api.create(_PODS, _pod(replica_set, node=str(self._engine.inspect(node)["Config"]["Hostname"])))
+
+    async def _kubeadm_has_ended(self) -> bool:
+        return self._ended.is_set()
 
     def _secret(self) -> dict[str, Any]:
         pair = {"tls.crt": ".crt", "tls.key": ".key"}
@@ -254,18 +282,80 @@ def _as_applied(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "metadata": {**document["metadata"], "annotations": {_APPLIED: text}}}
 
 
-async def _is_complete(api: ApiClient) -> bool:
-    """Whether the bouncer's container runs, and each static pod of the control plane has the object that shows it.
+def _replica_set(deployment: Mapping[str, Any]) -> dict[str, Any]:
+    """The ReplicaSet of a Deployment, as its controller makes it (kubernetes, pkg/controller/deployment/sync.go).
 
-    Nothing that the bouncer needs, such as a network plugin, has to be let in any more. And the kubelet makes mirror
-    pods when it can; once the boot's bouncer has ended they would be refused.
+    The label that tells its Pods from those of another revision is a hash of our own, which controllers do not compute
+    again: they compare the template.
+    """
+    spec = deployment["spec"]
+    digest = hashlib.sha256(json.dumps(spec["template"], sort_keys=True).encode()).hexdigest()[:10]
+    labels = {**spec["template"]["metadata"]["labels"], _HASH: digest}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "ReplicaSet",
+        "metadata": {
+            "name": f"{deployment['metadata']['name']}-{digest}",
+            "labels": labels,
+            "ownerReferences": [_owner("apps/v1", "Deployment", deployment)],
+        },
+        "spec": {
+            "replicas": spec["replicas"],
+            "selector": {"matchLabels": {**spec["selector"]["matchLabels"], _HASH: digest}},
+            "template": {**spec["template"], "metadata": {**spec["template"]["metadata"], "labels": labels}},
+        },
+    }
+
+
+def _pod(replica_set: Mapping[str, Any], *, node: str) -> dict[str, Any]:
+    """The Pod of a ReplicaSet, bound to a node."""
+    template, name = replica_set["spec"]["template"], replica_set["metadata"]["name"]
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": f"{name}-{secrets.token_hex(3)[:5]}",
+            "labels": template["metadata"]["labels"],
+            "ownerReferences": [_owner("apps/v1", "ReplicaSet", replica_set)],
+        },
+        "spec": {**template["spec"], "nodeName": node},
+    }
+
+
+def _owner(version: str, kind: str, owner: Mapping[str, Any]) -> dict[str, Any]:
+    metadata = owner["metadata"]
+    return {
+        "apiVersion": version,
+        "kind": kind,
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+async def _is_complete(api: ApiClient) -> bool:
+    """Whether the bouncer's container runs, and what its rules would refuse is there.
+
+    That is what kubeadm deploys, and the object that shows each static pod of the control plane: the kubelet makes
+    these mirror pods when it can, and once the boot's bouncer has ended they would be refused.
     """
     pods = (await api.get(_PODS))["items"]
     if not any(pod["status"].get("podIP") for pod in pods if pod["metadata"].get("labels", {}).get("app") == _APP):
         return False
     pods = (await api.get(_SYSTEM_PODS))["items"]
     shown = {pod["metadata"]["name"] for pod in pods if is_mirror(pod)}
-    return all(any(name.startswith(f"{program}-") for name in shown) for program in (*COMPONENTS.values(), ETCD))
+    if not all(any(name.startswith(f"{program}-") for name in shown) for program in (*COMPONENTS.values(), ETCD)):
+        return False
+    deployments, daemon_sets = (
+        (await api.get(_SYSTEM_DEPLOYMENTS))["items"],
+        (await api.get(_SYSTEM_DAEMON_SETS))["items"],
+    )
+    return all(one["status"].get("replicas", 0) >= one["spec"]["replicas"] for one in deployments) and all(
+        one["status"].get("observedGeneration")
+        and one["status"]["currentNumberScheduled"] >= one["status"]["desiredNumberScheduled"]
+        for one in daemon_sets
+    )
 
 
 def _end_boot_bouncer(cluster: Cluster) -> None:

@@ -6,11 +6,12 @@ waited for: kubeadm would, for four minutes, and then say only that it did not c
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from lab.cluster.component_log import fatal_error_in
 from lab.cluster.kind import api_server, diagnosis
@@ -23,11 +24,10 @@ if TYPE_CHECKING:
 
     from lab.cluster.kind.engine import Engine
 
-_Result = TypeVar("_Result")
-
 CREATION_S = 420.0
 """kubeadm itself gives up after four minutes; before that the node boots."""
-_LOOK_EVERY_S = 2.0
+_LOOK_EVERY_S = 3.0
+"""Each look has Docker list the processes of a node that needs the whole machine to boot."""
 _ABSENT_S = 8.0
 """So long an API server may take to appear before it is asked why: entering a node costs what kubeadm needs."""
 _POLL_S = 0.2
@@ -81,19 +81,15 @@ class Order:
 
 
 def create(
-    order: Order, engine: Engine, *, progress: Callable[[str], None], meanwhile: Callable[[], _Result]
-) -> _Result:
+    order: Order, engine: Engine, *, progress: Callable[[str], None], kubeadm_ended: Callable[[], None] = lambda: None
+) -> None:
     """Make the cluster.
 
     Args:
         order: what kind is asked for.
         engine: Docker.
         progress: told each of kind's steps.
-        meanwhile: done while kind ends its work, as soon as kubeadm has ended its own: the control plane runs then, and
-            every file of it is there.
-
-    Returns:
-        What ``meanwhile`` returned.
+        kubeadm_ended: called when kubeadm has ended its work and kind goes on with its own.
 
     Raises:
         LabError: it could not be made: the cause, and what to do about it. The node is still there.
@@ -108,12 +104,11 @@ def create(
     try:
         following.follow(until=following.kubeadm_has_ended)
         _raise_if_failed(kind, order, engine)
-        result = meanwhile()
+        kubeadm_ended()
         following.follow(until=lambda: False)
     finally:
         _stop(kind)
     _raise_if_failed(kind, order, engine)
-    return result
 
 
 def _raise_if_failed(kind: subprocess.Popen[bytes], order: Order, engine: Engine) -> None:
@@ -153,11 +148,10 @@ class _Following:
 
     def follow(self, *, until: Callable[[], bool]) -> None:
         """Follow kind until something holds, or kind ends."""
-        while self._kind.poll() is None and not until():
-            time.sleep(_POLL_S)
+        while not self._has_ended() and not until():
             self._told = _tell(self._order.log, self._told, self._progress)
             now_s = time.monotonic()
-            if now_s - self._looked_s > _LOOK_EVERY_S:
+            if now_s - self._looked_s > _LOOK_EVERY_S and not self.kubeadm_has_ended():
                 self._looked_s = now_s
                 _raise_if_hopeless(self._order, self._engine, self._watch)
             if now_s - self._began_s > CREATION_S:
@@ -169,8 +163,14 @@ class _Following:
                 )
         self._told = _tell(self._order.log, self._told, self._progress)
 
+    def _has_ended(self) -> bool:
+        """Whether kind has ended, after a moment of waiting for it."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._kind.wait(_POLL_S)
+        return self._kind.returncode is not None
+
     def kubeadm_has_ended(self) -> bool:
-        """Whether kind says so: from then on it only makes objects."""
+        """Whether kind says so: the API server has answered, and from then on kind only makes objects."""
         return _KUBEADM_HAS_ENDED in self._order.log.read_text(errors="replace")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 import tarfile
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from lab.cluster.protocol import Cluster
 
 DEPLOYMENT = "/apis/apps/v1/namespaces/default/deployments/image-bouncer-webhook"
+STARTED = ["Secret", "Deployment", "ReplicaSet", "Pod"]
 CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd")
 
 
@@ -84,7 +86,10 @@ class FakeNode:
         return buffer.getvalue()
 
     def inspect(self, _node: str) -> dict[str, Any]:
-        return {"NetworkSettings": {"Ports": {"6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "4321"}]}}}
+        return {
+            "NetworkSettings": {"Ports": {"6443/tcp": [{"HostIp": "127.0.0.1", "HostPort": "4321"}]}},
+            "Config": {"Hostname": "one-control-plane"},
+        }
 
     def node_exec(self, argv: Sequence[str]) -> ExecResult:
         assert argv[0] == "rm"
@@ -93,15 +98,18 @@ class FakeNode:
 
 
 class FakeApi:
-    """An API server that starts: refuses, has an account, has no bouncer that runs, lacks a mirror pod, has all."""
+    """An API server that starts: refuses, has an account, has no bouncer that runs, lacks a mirror pod, has all,
+    then a Pod of what kubeadm deploys, and another."""
 
     def __init__(self, kubeconfig: Path, node: FakeNode) -> None:
         self.server = yaml.safe_load(kubeconfig.read_text())["clusters"][0]["cluster"]["server"]
         self._node = node
         conflict = ApiError(request="POST", status=409, reason="AlreadyExists", message="is there", body={})
         self._accounts = iter([LabError("api-unavailable", "starts", hint="wait"), conflict])
-        self._addresses = iter(["", "10.244.0.4", "10.244.0.4"])
-        self._mirrored = iter([CONTROL_PLANE[1:], CONTROL_PLANE])
+        self._addresses = itertools.chain([""], itertools.repeat("10.244.0.4"))
+        self._mirrored = itertools.chain([CONTROL_PLANE[1:]], itertools.repeat(CONTROL_PLANE))
+        self._replicas = itertools.chain([1], itertools.repeat(2))
+        self._daemons = itertools.chain([{}, {"currentNumberScheduled": 0}], itertools.repeat({}))
         self.held: dict[str, dict[str, Any]] = {}
 
     async def __aenter__(self) -> Self:
@@ -114,17 +122,22 @@ class FakeApi:
         if body["kind"] != "ServiceAccount":
             self._node.applied.append(body["kind"])
             self.held[f"{path}/{body['metadata']['name']}"] = body
-            return body
+            return {**body, "metadata": {**body["metadata"], "uid": f"uid of the {body['kind']}"}}
         assert path == "/api/v1/namespaces/default/serviceaccounts"
         assert body["metadata"]["name"] == "default"
         assert self._node.applied == []
         raise next(self._accounts)
 
     async def get(self, path: str) -> dict[str, Any]:
-        assert self._node.applied == ["Secret", "Deployment"]  # the Service comes when the bouncer runs
+        assert self._node.applied == STARTED  # the Service comes when the bouncer runs
         if path == "/api/v1/namespaces/default/pods":
             labels = {"app": "image-bouncer-webhook"}
             return {"items": [{"metadata": {"labels": labels}, "status": {"podIP": next(self._addresses)}}]}
+        if path == "/apis/apps/v1/namespaces/kube-system/deployments":
+            return {"items": [{"spec": {"replicas": 2}, "status": {"replicas": next(self._replicas)}}]}
+        if path == "/apis/apps/v1/namespaces/kube-system/daemonsets":
+            status = {"observedGeneration": 1, "desiredNumberScheduled": 1, "currentNumberScheduled": 1}
+            return {"items": [{"status": status | next(self._daemons)}]}
         assert path == "/api/v1/namespaces/kube-system/pods"
         annotations = {"kubernetes.io/config.mirror": "x"}
         names = next(self._mirrored)
@@ -179,14 +192,53 @@ def test_the_service_comes_last_then_the_boots_bouncer_ends_and_the_kubeconfig_d
     bouncer = deployment(node, root)
 
     bouncer.begin()
+    bouncer.kubeadm_ended()
     bouncer.finish()
 
-    assert node.applied == ["Secret", "Deployment", "Service", boot.STATIC_POD]
+    assert node.applied == [*STARTED, "Service", boot.STATIC_POD]
     assert opened[0].server == "https://127.0.0.1:4321"
     assert [file.name for file in root.iterdir()] == ["certificates"]
     secret = opened[0].held["/api/v1/namespaces/default/secrets/tls-image-bouncer-webhook"]
     assert base64.b64decode(secret["data"]["tls.crt"]) == b"crt"
     assert base64.b64decode(secret["data"]["tls.key"]) == b"key"
+
+
+def test_until_kubeadm_has_ended_the_boots_bouncer_answers(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = FakeNode()
+    monkeypatch.setattr(ApiClient, "from_kubeconfig", lambda path, **_: FakeApi(path, node))
+    monkeypatch.setattr(boot, "_DEPLOYED_S", 0.3)
+    bouncer = deployment(node, root)
+
+    bouncer.begin()
+    with pytest.raises(LabError, match="kubeadm to end"):
+        bouncer.finish()
+
+    assert node.applied == STARTED
+
+
+def test_the_controllers_find_their_work_done(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = FakeNode()
+    opened: list[FakeApi] = []
+
+    def open_api(kubeconfig: Path, **_: object) -> FakeApi:
+        opened.append(FakeApi(kubeconfig, node))
+        return opened[0]
+
+    monkeypatch.setattr(ApiClient, "from_kubeconfig", open_api)
+    bouncer = deployment(node, root)
+    bouncer.begin()
+    bouncer.kubeadm_ended()
+    bouncer.finish()
+
+    held = {body["kind"]: body for body in opened[0].held.values()}
+    replica_set, pod, wanted = held["ReplicaSet"], held["Pod"], held["Deployment"]["spec"]["template"]
+    assert [owner["uid"] for owner in replica_set["metadata"]["ownerReferences"]] == ["uid of the Deployment"]
+    assert [owner["uid"] for owner in pod["metadata"]["ownerReferences"]] == ["uid of the ReplicaSet"]
+    labels = replica_set["spec"]["selector"]["matchLabels"]
+    assert labels == replica_set["spec"]["template"]["metadata"]["labels"] == pod["metadata"]["labels"]
+    assert {key: value for key, value in labels.items() if key != "pod-template-hash"} == wanted["metadata"]["labels"]
+    assert replica_set["spec"]["template"]["spec"] == wanted["spec"]
+    assert pod["spec"] == wanted["spec"] | {"nodeName": "one-control-plane"}
 
 
 def test_the_bouncer_can_be_applied_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,6 +252,7 @@ def test_the_bouncer_can_be_applied_again(root: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(ApiClient, "from_kubeconfig", open_api)
     bouncer = deployment(node, root)
     bouncer.begin()
+    bouncer.kubeadm_ended()
     bouncer.finish()
 
     text = opened[0].held[DEPLOYMENT]["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"]

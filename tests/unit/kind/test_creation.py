@@ -65,60 +65,59 @@ def order(tmp_path: Path, script: str) -> Order:
     )  # fmt: skip
 
 
-def create(order: Order, proof: str | LabError, *, told: list[str]) -> str:
-    def meanwhile() -> str:
-        told.append("proof")
-        order.config.with_name("proved").touch()
-        if isinstance(proof, LabError):
-            raise proof
-        return proof
+def create(order: Order, *, told: list[str]) -> None:
+    def kubeadm_ended() -> None:
+        told.append("kubeadm has ended")
+        order.config.with_name("told").touch()
 
-    return creation.create(order, cast("Engine", NoNode()), progress=told.append, meanwhile=meanwhile)
+    creation.create(order, cast("Engine", NoNode()), progress=told.append, kubeadm_ended=kubeadm_ended)
 
 
 STARTED = "echo ' • Starting control-plane 🕹️  ...'; echo ' ✓ Starting control-plane 🕹️'\n"
-UNTIL_PROVED = "while [ ! -e proved ]; do sleep 0.05; done\n"
+UNTIL_TOLD = "while [ ! -e told ]; do sleep 0.05; done\n"
 
 
-def test_it_is_proved_while_kind_still_works(tmp_path: Path) -> None:
-    told: list[str] = []
-    script = f"{STARTED}{UNTIL_PROVED}echo ' • Installing StorageClass 💾  ...'; sleep 0.3\n"
-
-    assert create(order(tmp_path, script), "proved", told=told) == "proved"
-
-    assert told == ["kind: Starting control-plane", "proof", "kind: Installing StorageClass"]
-
-
-def test_it_is_proved_also_where_kind_was_quicker(tmp_path: Path) -> None:
+def test_that_kubeadm_has_ended_is_told_while_kind_still_works(tmp_path: Path) -> None:
     told: list[str] = []
 
-    assert create(order(tmp_path, STARTED), "proved", told=told) == "proved"
+    create(order(tmp_path, f"{STARTED}{UNTIL_TOLD}echo ' • Installing StorageClass 💾  ...'; sleep 0.3\n"), told=told)
 
-    assert told == ["kind: Starting control-plane", "proof"]
+    assert told == ["kind: Starting control-plane", "kubeadm has ended", "kind: Installing StorageClass"]
 
 
-def test_a_cluster_that_kind_could_not_make_is_not_proved(tmp_path: Path) -> None:
+def test_it_is_told_also_where_kind_was_quicker(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    create(order(tmp_path, STARTED), told=told)
+
+    assert told == ["kind: Starting control-plane", "kubeadm has ended"]
+
+
+def test_of_a_cluster_that_kind_could_not_make_it_is_not_told(tmp_path: Path) -> None:
     told: list[str] = []
 
     with pytest.raises(LabError, match="unknown flag") as caught:
-        create(order(tmp_path, "echo 'Error: unknown flag: --x'; exit 1\n"), "proved", told=told)
+        create(order(tmp_path, "echo 'Error: unknown flag: --x'; exit 1\n"), told=told)
 
     assert caught.value.code == "flag-unknown"
     assert told == []
 
 
-def test_a_kind_that_fails_after_the_proof_has_failed(tmp_path: Path) -> None:
+def test_a_kind_that_fails_after_kubeadm_has_failed(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="no more") as caught:
-        create(order(tmp_path, f"{STARTED}{UNTIL_PROVED}echo 'ERROR: no more'; exit 1\n"), "proved", told=[])
+        create(order(tmp_path, f"{STARTED}{UNTIL_TOLD}echo 'ERROR: no more'; exit 1\n"), told=[])
 
     assert caught.value.code == "kind-failed"
 
 
-def test_a_cluster_that_is_not_what_was_asked_for_ends_kind(tmp_path: Path) -> None:
-    dropped = LabError("patch-dropped", "not as asked", hint="mend it")
+def test_an_interruption_ends_kind(tmp_path: Path) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
 
-    with pytest.raises(LabError) as caught:
-        create(order(tmp_path, f"echo $$ > pid\n{STARTED}exec sleep 60\n"), dropped, told=[])
+    script = f"echo $$ > pid\n{STARTED}exec sleep 60\n"
+    with pytest.raises(KeyboardInterrupt):
+        creation.create(
+            order(tmp_path, script), cast("Engine", NoNode()), progress=lambda _: None, kubeadm_ended=interrupt
+        )
 
-    assert caught.value is dropped
     assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
