@@ -204,7 +204,12 @@ class BouncerDeployment:
         if node is None:
             return
         replica_set = await api.create(_REPLICA_SETS, _replica_set(made))
-        await api.create(_PODS, _pod(replica_set, node=str(self._engine.inspect(node)["Config"]["Hostname"])))
+        try:
+            await api.create(_PODS, _pod(replica_set, node=str(self._engine.inspect(node)["Config"]["Hostname"])))
+        except ApiError as error:
+            if error.status != 403:  # noqa: PLR2004 - HTTP's own "Forbidden"
+                raise
+            # The bouncer of the boot does not listen yet. The ReplicaSet's controller tries again until it does.
 
     async def _kubeadm_has_ended(self) -> bool:
         return self._ended.is_set()

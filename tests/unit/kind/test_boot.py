@@ -241,6 +241,27 @@ def test_the_controllers_find_their_work_done(root: Path, monkeypatch: pytest.Mo
     assert pod["spec"] == wanted["spec"] | {"nodeName": "one-control-plane"}
 
 
+def test_a_pod_that_is_refused_because_nobody_listens_yet_is_left_to_its_controller(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class ClosedApi(FakeApi):
+        async def create(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+            made = await super().create(path, body)
+            if body["kind"] == "Pod":
+                raise ApiError(request=f"POST {path}", status=403, reason="Forbidden", message="no answer", body={})
+            return made
+
+    node = FakeNode()
+    monkeypatch.setattr(ApiClient, "from_kubeconfig", lambda path, **_: ClosedApi(path, node))
+    bouncer = deployment(node, root)
+
+    bouncer.begin()
+    bouncer.kubeadm_ended()
+    bouncer.finish()
+
+    assert node.applied == [*STARTED, "Service", boot.STATIC_POD]
+
+
 def test_the_bouncer_can_be_applied_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened: list[FakeApi] = []
 
