@@ -163,7 +163,7 @@ class Belongings:
         # Before its kinds: a namespace whose kinds go while it is emptied is looked at again only after a long while.
         namespace = f"{_NAMESPACES}/{GATEKEEPER_NAMESPACE}"
         await self._remove_namespaces([path for path in await self._owned(_NAMESPACES) if path == namespace])
-        await self._remove_kinds()
+        await self._remove_kinds(of_constraints=True)
 
     async def remove(self) -> None:
         """Remove everything that is this lab's, and wait until it is gone.
@@ -177,21 +177,19 @@ class Belongings:
             await self._remove_deciders(gatekeepers=True)
         # All at once: who ends them lets each wait for five seconds first.
         await self._remove_namespaces(await self._owned(_NAMESPACES))
-        if has_gatekeeper:
-            await self._remove_kinds()
-        for collection in (_CRDS, *_RBAC):
-            await self._remove(await self._owned(collection), collection)
+        await self._remove_kinds(of_constraints=has_gatekeeper)
 
     async def _remove_deciders(self, *, gatekeepers: bool) -> None:
         for collection in _DECIDERS:
             owned = await self._owned(collection)
             await self._remove([path for path in owned if ("/gatekeeper-" in path) is gatekeepers], collection)
 
-    async def _remove_kinds(self) -> None:
-        """Remove the kinds of this lab's Gatekeeper, and what it was allowed to do."""
-        kinds = [path for path in await self._listed(_CRDS) if path.endswith(_CONSTRAINT_CRDS)]
-        # Those of constraints bear no label, and are known to be the lab's only as long as others are there that do.
-        await self._remove(kinds, _CRDS)
+    async def _remove_kinds(self, *, of_constraints: bool) -> None:
+        """Remove this lab's kinds and what it was allowed to do; those of constraints where they are its own."""
+        if of_constraints:
+            kinds = [path for path in await self._listed(_CRDS) if path.endswith(_CONSTRAINT_CRDS)]
+            # They bear no label, and are known to be the lab's only as long as others are there that do.
+            await self._remove(kinds, _CRDS)
         for collection in (_CRDS, *_RBAC):
             await self._remove(await self._owned(collection), collection)
 
