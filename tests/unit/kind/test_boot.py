@@ -176,29 +176,35 @@ def deployment(node: FakeNode, root: Path, *, has_node: bool = True) -> boot.Bou
     )
 
 
-def test_the_service_comes_last_then_the_boots_bouncer_ends_and_the_kubeconfig_does_not_stay(
-    root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node = FakeNode()
+def deploy(root: Path, node: FakeNode, monkeypatch: pytest.MonkeyPatch, api: type[FakeApi] = FakeApi) -> FakeApi:
+    """Deploy the bouncer to a cluster whose kubeadm has ended; what its API server holds then."""
     opened: list[FakeApi] = []
 
     def open_api(kubeconfig: Path, *, user_agent: str) -> FakeApi:
         del user_agent
         assert kubeconfig.stat().st_mode & 0o777 == 0o600
-        opened.append(FakeApi(kubeconfig, node))
+        opened.append(api(kubeconfig, node))
         return opened[0]
 
     monkeypatch.setattr(ApiClient, "from_kubeconfig", open_api)
     bouncer = deployment(node, root)
-
     bouncer.begin()
     bouncer.kubeadm_ended()
     bouncer.finish()
+    return opened[0]
+
+
+def test_the_service_comes_last_then_the_boots_bouncer_ends_and_the_kubeconfig_does_not_stay(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = FakeNode()
+
+    api = deploy(root, node, monkeypatch)
 
     assert node.applied == [*STARTED, "Service", boot.STATIC_POD]
-    assert opened[0].server == "https://127.0.0.1:4321"
+    assert api.server == "https://127.0.0.1:4321"
     assert [file.name for file in root.iterdir()] == ["certificates"]
-    secret = opened[0].held["/api/v1/namespaces/default/secrets/tls-image-bouncer-webhook"]
+    secret = api.held["/api/v1/namespaces/default/secrets/tls-image-bouncer-webhook"]
     assert base64.b64decode(secret["data"]["tls.crt"]) == b"crt"
     assert base64.b64decode(secret["data"]["tls.key"]) == b"key"
 
@@ -217,20 +223,7 @@ def test_until_kubeadm_has_ended_the_boots_bouncer_answers(root: Path, monkeypat
 
 
 def test_the_controllers_find_their_work_done(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    node = FakeNode()
-    opened: list[FakeApi] = []
-
-    def open_api(kubeconfig: Path, **_: object) -> FakeApi:
-        opened.append(FakeApi(kubeconfig, node))
-        return opened[0]
-
-    monkeypatch.setattr(ApiClient, "from_kubeconfig", open_api)
-    bouncer = deployment(node, root)
-    bouncer.begin()
-    bouncer.kubeadm_ended()
-    bouncer.finish()
-
-    held = {body["kind"]: body for body in opened[0].held.values()}
+    held = {body["kind"]: body for body in deploy(root, FakeNode(), monkeypatch).held.values()}
     replica_set, pod, wanted = held["ReplicaSet"], held["Pod"], held["Deployment"]["spec"]["template"]
     assert [owner["uid"] for owner in replica_set["metadata"]["ownerReferences"]] == ["uid of the Deployment"]
     assert [owner["uid"] for owner in pod["metadata"]["ownerReferences"]] == ["uid of the ReplicaSet"]
@@ -252,36 +245,20 @@ def test_a_pod_that_is_refused_because_nobody_listens_yet_is_left_to_its_control
             return made
 
     node = FakeNode()
-    monkeypatch.setattr(ApiClient, "from_kubeconfig", lambda path, **_: ClosedApi(path, node))
-    bouncer = deployment(node, root)
-
-    bouncer.begin()
-    bouncer.kubeadm_ended()
-    bouncer.finish()
+    deploy(root, node, monkeypatch, ClosedApi)
 
     assert node.applied == [*STARTED, "Service", boot.STATIC_POD]
 
 
 def test_the_bouncer_can_be_applied_again(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened: list[FakeApi] = []
+    made = deploy(root, FakeNode(), monkeypatch).held[DEPLOYMENT]
 
-    def open_api(kubeconfig: Path, **_: object) -> FakeApi:
-        opened.append(FakeApi(kubeconfig, node))
-        return opened[0]
-
-    node = FakeNode()
-    monkeypatch.setattr(ApiClient, "from_kubeconfig", open_api)
-    bouncer = deployment(node, root)
-    bouncer.begin()
-    bouncer.kubeadm_ended()
-    bouncer.finish()
-
-    text = opened[0].held[DEPLOYMENT]["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"]
+    text = made["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"]
     applied = json.loads(text)
     assert applied["metadata"].pop("annotations") == {}
-    assert opened[0].held[DEPLOYMENT] == {
+    assert made == {
         **applied,
-        "metadata": {**applied["metadata"], "annotations": opened[0].held[DEPLOYMENT]["metadata"]["annotations"]},
+        "metadata": {**applied["metadata"], "annotations": made["metadata"]["annotations"]},
     }
 
 
