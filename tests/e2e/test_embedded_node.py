@@ -128,6 +128,20 @@ class TestWorkloads:
         wanted = f'namespace="{lab_namespace}"'
         eventually(lambda: wanted in node.kubectl("logs", "deployment/image-bouncer-webhook"))
 
+    @pytest.mark.lab_state("off+gatekeeper")
+    def test_those_of_a_start_state_do_not_cease_to_be_ready_when_it_is_put_back(
+        self, node: Node, eventually: Eventually
+    ) -> None:
+        def look() -> None:
+            for pod in node.get("pods", "-n", "gatekeeper-system")["items"]:
+                ready = next(one for one in pod["status"]["conditions"] if one["type"] == "Ready")
+                assert ready["status"] == "True"
+                run = pod["status"]["containerStatuses"][0]
+                # RFC 3339 in UTC, to the second: it was ready before this run of its container began.
+                assert ready["lastTransitionTime"] <= run["state"]["running"]["startedAt"]
+
+        eventually(look)
+
     @pytest.mark.lab_changes
     def test_a_secret_reaches_a_workload_while_it_runs(self, node: Node, eventually: Eventually) -> None:
         def served() -> str:

@@ -47,6 +47,8 @@ _TCP_LISTEN = "0A"
 """State of a listening socket in ``/proc/net/tcp`` (include/net/tcp_states.h)."""
 _WORKLOADS_FIRST_S = 1.5
 _IN_CLUSTER_WAIT_S = 5.0
+_COMING_BACK_S = 15.0
+"""How long a Pod that comes back keeps the status of before; Gatekeeper's take 4 s with one core to themselves."""
 _KUBERNETES_SERVICE = ("10.96.0.1", 443)
 
 log = logging.getLogger(__name__)
@@ -263,16 +265,32 @@ class ClusterLink:
 
 
 class _WorkloadEvents:
+    """Tells the API server and the Service proxy what becomes of a workload Pod.
+
+    Of a Pod that comes back (see `PodRunner.coming_back`) the API server hears only when it is ready again, or
+    `_COMING_BACK_S` later. Otherwise the controllers would take it out of its Service's EndpointSlice and back, with a
+    second or more between when they are at odds with their caches, and a webhook would not answer in a lab that stands.
+    """
+
     def __init__(self, cluster: ClusterLink, pod: Mapping[str, Any]) -> None:
         self._cluster = cluster
         self._uid = pod["metadata"]["uid"]
         self._pod = pod
+        self._patient = True
+        asyncio.get_running_loop().call_later(_COMING_BACK_S, self._lose_patience)
 
     def changed(self) -> None:
         runner = self._cluster.agent.runners.get(self._uid)
         if runner is not None:
-            self._cluster.publisher.show_status(runner.pod, runner.status)
+            if not (self._patient and runner.coming_back):
+                self._cluster.publisher.show_status(runner.pod, runner.status)
             self._cluster.services.refresh()
+
+    def _lose_patience(self) -> None:
+        self._patient = False
+        runner = self._cluster.agent.runners.get(self._uid)
+        if runner is not None and runner.coming_back:
+            self.changed()
 
     def event(self, kind: str, reason: str, message: str) -> None:
         self._cluster.publisher.event(self._pod, kind=kind, reason=reason, message=message)

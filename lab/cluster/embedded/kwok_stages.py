@@ -25,7 +25,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from lab.cluster.embedded.kubelet_api import PORT
-from lab.cluster.embedded.pod_status import Waiting, timestamp
+from lab.cluster.embedded.pod_status import Waiting, condition_status, timestamp
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -176,14 +176,7 @@ def images_of(containers: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def is_played(pod: Mapping[str, Any]) -> bool:
     """Whether a Pod has been handed to kwok and runs or will run (its images were found)."""
-    return _condition_status(pod) == "True"
-
-
-def _condition_status(pod: Mapping[str, Any]) -> str | None:
-    for one in (pod.get("status") or {}).get("conditions") or ():
-        if one["type"] == PLAYED_CONDITION:
-            return str(one["status"])
-    return None
+    return condition_status(pod, PLAYED_CONDITION) == "True"
 
 
 def _played_condition(pod: Mapping[str, Any], now: datetime, *, found: bool) -> dict[str, Any]:
@@ -194,7 +187,7 @@ def _played_condition(pod: Mapping[str, Any], now: datetime, *, found: bool) -> 
         "reason": "ImagesResolved" if found else "ImageMissing",
         "message": "no process runs in this pod: kwok plays it" if found else "an image could not be pulled",
     }
-    if _condition_status(pod) != status:
+    if condition_status(pod, PLAYED_CONDITION) != status:
         condition["lastTransitionTime"] = timestamp(now)
     return condition
 

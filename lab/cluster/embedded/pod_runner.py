@@ -129,6 +129,7 @@ class PodRunner:
         self._start_time = datetime.now(UTC)
         self._task: asyncio.Task[None] | None = None
         self._terminating = False
+        self._was_ready = ps.condition_status(pod, "Ready") == "True"
 
     @property
     def states(self) -> Mapping[str, ps.ContainerState]:
@@ -150,6 +151,14 @@ class PodRunner:
         """Whether every container is ready."""
         names = [container["name"] for container in self.pod["spec"]["containers"]]
         return all(self._state(name).ready for name in names)
+
+    @property
+    def coming_back(self) -> bool:
+        """Whether its status said ready before it was run here, and it is on its way there with nothing gone wrong.
+
+        So it is with the Pods of a template and of a reset: on a real node they would not have ceased to run.
+        """
+        return self._was_ready and not self._terminating and all(one.undisturbed for one in self._states.values())
 
     @property
     def terminating(self) -> bool:
@@ -329,6 +338,7 @@ class PodRunner:
         changed = replace(self._state(name), **changes)
         if changed != self._states.get(name):
             self._states[name] = changed
+            self._was_ready = self.coming_back and not self.ready
             self._wake.set()
             self._events.changed()
 

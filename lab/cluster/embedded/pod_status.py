@@ -87,6 +87,11 @@ class ContainerState:
     ready: bool = False
 
     @property
+    def undisturbed(self) -> bool:
+        """Whether no run of it has ended, and it waits for nothing."""
+        return self.waiting is None and self.previous is None and (self.current is None or self.current.running)
+
+    @property
     def last_exit_code(self) -> int | None:
         """The exit code of the latest run, when it has ended."""
         return self.current.exit_code if self.current and not self.current.running else None
@@ -229,6 +234,14 @@ def pod_status(pod: Mapping[str, Any], states: Mapping[str, ContainerState], fac
     if generation := pod["metadata"].get("generation"):
         status["observedGeneration"] = generation
     return status
+
+
+def condition_status(pod: Mapping[str, Any], kind: str) -> str | None:
+    """``True``, ``False`` or ``Unknown`` for a condition that a Pod object has; None for one that it has not."""
+    for one in (pod.get("status") or {}).get("conditions") or ():
+        if one["type"] == kind:
+            return str(one["status"])
+    return None
 
 
 def timestamp(moment: datetime) -> str:
