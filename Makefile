@@ -176,14 +176,19 @@ $(python):
 	  echo "  what to do: see above; another place will do: make VENV=~/.cache/lab-venv $(MAKECMDGOALS)"; exit 2; } >&2
 
 # Compiled here, as pip does unless the install is an editable one: the bouncer's Pod sees its source read-only, and
-# would compile it at every start.
+# would compile it at every start. What setuptools leaves beside it goes: through it pytest takes every module of the lab
+# for one of a plugin's whose assertions it has to rewrite, which Python before 3.11.8 cannot do in two threads at a time
+# (cpython issue 106905).
+forget := rm -rf k8s_supply_chain_lab.egg-info
 $(installed): $(python) pyproject.toml constraints.txt
 	@echo "installing the lab into $(VENV)" >&2
 	@$(python) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@$(forget)
 	@$(python) -m compileall -q lab
 	@echo "$(CURDIR)" > $@
 
 $(installed_dev): $(installed)
 	@echo "installing linters and test tools into $(VENV)" >&2
 	@$(python) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@$(forget)
 	@touch $@

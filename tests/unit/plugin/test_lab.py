@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.machinery import SourceFileLoader
 from typing import TYPE_CHECKING
+
+import lab.cluster.backends
 
 if TYPE_CHECKING:
     from tests.unit.plugin.conftest import Session
@@ -25,6 +28,11 @@ def test_loading_the_plugin_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["lab", "lab.pytest_plugin"]
+
+
+def test_these_tests_run_the_labs_modules_as_they_are() -> None:
+    loader = type(lab.cluster.backends.__loader__)
+    assert loader is SourceFileLoader, "remove k8s_supply_chain_lab.egg-info, as make does: pytest rewrites them"
 
 
 def test_a_session_that_uses_no_lab_starts_none(session: Session) -> None:
