@@ -36,15 +36,15 @@ if TYPE_CHECKING:
 
 SETTLED_FACTOR = 3.0
 SETTLED_MIN_S = 1.0
-"""A mistake counts as found when its check still fails after this many times the time in which the solution passed it,
-and after this many seconds at least: longer only waits for nothing."""
+"""A mistake counts as found when its check still fails after this many times the time that went by until the solution's
+passing attempt began, and after this many seconds at least: longer only waits for nothing."""
 
 
 TAKES_HOLD_S = 5.0
 AGAIN_S = 0.2
-"""A check that passes in spite of a mistake, or gives other feedback, is looked at again, every so many seconds, for so
-long: what the mistake spoils may hold for a moment yet, because a policy takes effect a moment after it is made, and a
-Pod of before may still be there."""
+"""A check that passes in spite of a mistake, gives other feedback or cannot run is looked at again, every so many
+seconds, for so long: what the mistake spoils may hold for a moment yet, because a policy takes effect a moment after it
+is made, and a Pod of before may still be there."""
 
 
 class EventKind(StrEnum):
@@ -151,8 +151,8 @@ def run_scenario(
         fresh: the cluster has just been brought up in the scenario's start state, which need not be put back first.
         patience_s: longest time that a check which does not pass yet is waited for, where its ``withinSeconds`` is
             longer, in seconds: whoever is graded wants to know now.
-        passed_after_s: check to the seconds in which the solution passed it: written by the solution, and what bounds
-            the wait for a check that a mistake must fail. Give it again when mistakes are run by themselves.
+        passed_after_s: check to the seconds after which the attempt began that passed: written by the solution, and
+            what bounds the wait for a check that a mistake must fail. Give it again when mistakes are run alone.
         on_event: told what happens. What it raises ends the run, unless it is a `LabError`.
         pause: waits that many seconds; the same holds for what it raises.
         transport: sends requests to the API server; by default over the cluster's kubeconfig.
@@ -352,9 +352,10 @@ class _Run:
         document = self._scenario.document
         for check in document.graded if phase.kind is PhaseKind.CHECK else document.checks:
             within_s = min(check.within_seconds, self._patience_s)
+            reached_s = context.clock() - began
             result = self._check(check, context, deadline=began + passing_s + within_s)
             checks.append(result)
-            self._passed_after_s[check.id] = context.clock() - began
+            self._passed_after_s[check.id] = reached_s + result.waited_s
             if result.outcome is Outcome.PASS:
                 passing_s += result.duration_s
         bad = [f"{check.id}: {check.outcome.value}" for check in checks if check.outcome is not Outcome.PASS]
@@ -374,7 +375,7 @@ class _Run:
         began = context.clock()
         result = run_check(check, context, deadline=began + patience_s)
         outcome, problem = _found(mistake, result)
-        while outcome is Outcome.FAIL and context.clock() < began + TAKES_HOLD_S:
+        while outcome is not Outcome.PASS and context.clock() < began + TAKES_HOLD_S:
             context.pause(AGAIN_S)
             result = run_check(check, context, deadline=context.clock())
             outcome, problem = _found(mistake, result)
