@@ -7,12 +7,12 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-# How many tests run at a time; each worker that needs a lab has one of its own.
-WORKERS ?= 2
+# How many tests run at a time; each worker that needs a lab has one of its own. Three keep two cores busy: tests wait, too.
+WORKERS ?= 3
 # Which tests: `main` takes minutes; `all` has every mistake of every scenario too, and every solution typed as a candidate
 # does; `ci`, which .ci/run takes, is that with a third of the tests that are many alike, another third for each commit.
 TESTS ?= main
-# Which of kind's tests come first, where this machine has Docker or can be given it: none, `main` as in CI, or `all`.
+# Whether kind's main tests are among them, where this machine has Docker or can be given it: `none`, or `main` as in CI.
 KIND ?= none
 # In which order every test replays the scenarios: another one for each commit. The main ones go by start state.
 SEED ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 1)
@@ -38,15 +38,12 @@ selected_ci := $(selected_all) --lab-turn $(SEED)
 ifeq ($(filter $(TESTS),main ci all),)
 $(error TESTS=$(TESTS) is neither main, ci nor all)
 endif
-ifeq ($(filter $(KIND),none main all),)
-$(error KIND=$(KIND) is neither none, main nor all)
+ifeq ($(filter $(KIND),none main),)
+$(error KIND=$(KIND) is neither none nor main)
 endif
-# The backend itself beside one scenario of the API server's files, one of Gatekeeper, and the one that only kind can hold;
-# or all but the long ones.
-on_kind_main := -n 2 --dist loadfile tests/kind/test_backend.py tests/e2e/test_scenarios.py \
-  -k "test_backend or solution and (imagepolicy-enable or gatekeeper-trusted-images or containerize-webhook)"
-on_kind_all := --lab-shuffle $(SEED) -m "not thorough" tests/kind tests/e2e
-on_kind_none := $(on_kind_all)
+# The backend itself, beside one scenario of the API server's files, one of Gatekeeper, and the one that only kind can hold.
+kind_main := tests/kind/test_backend.py tests/kind/test_replay.py
+docker_main := $(python) -m tests.sandbox run --if-possible
 
 # A virtual environment is made anew when its Python cannot be run (it is gone, or this user may not look there), and
 # the lab installed anew when it was installed from another directory.
@@ -57,7 +54,7 @@ ifneq ($(shell cat $(installed) 2>/dev/null),$(CURDIR))
 .PHONY: $(installed)
 endif
 
-.PHONY: help demo test lint setup programs picture walkthroughs clean kind-machine kind test-kind test-kind-here
+.PHONY: help demo test test-here lint setup programs picture walkthroughs clean kind-machine kind test-kind test-kind-here
 .PHONY: lint-workflows user-namespaces verdicts verdicts-summary tests-summary night-matrix parity
 
 help:
@@ -77,15 +74,17 @@ help:
 demo: $(installed)
 	@$(python) -m lab run --no-mistakes $(DEMO)
 
-# The long tests first, so that no worker is idle at the end; lint beside them, its words last when it failed.
 test: programs $(installed_dev)
-	@mkdir -p reports; kind=0; \
-	  $(if $(filter-out none,$(KIND)),$(python) -m tests.sandbox run --if-possible $(MAKE) --no-print-directory \
-	    test-kind-here || kind=$$?;) \
+	@$(docker_$(KIND)) $(MAKE) --no-print-directory test-here
+
+# The long tests first, so that no worker is idle at the end; lint beside them, its words last when it failed.
+test-here:
+	@mkdir -p reports; \
+	  $(if $(kind_$(KIND)),if docker info >/dev/null 2>&1; then $(python) -m lab node-image build || exit; fi;) \
 	  $(MAKE) --no-print-directory lint >reports/lint.txt 2>&1 & lint=$$!; \
 	  $(python) -m pytest $(selected_$(TESTS)) -n $(WORKERS) --dist loadgroup --junitxml=reports/junit.xml \
-	    tests/e2e tests/integration tests/unit; tests=$$?; \
-	  wait $$lint || { cat reports/lint.txt; exit 1; }; exit $$((tests ? tests : kind))
+	    $(kind_$(KIND)) tests/e2e tests/integration tests/unit; tests=$$?; \
+	  wait $$lint || { cat reports/lint.txt; exit 1; }; exit $$tests
 
 lint: $(installed_dev)
 	@$(python) -m ruff check .
@@ -122,7 +121,7 @@ test-kind: $(installed_dev)
 
 test-kind-here: kind-machine
 	@LAB_KIND_OVERLAY=$(CURDIR)/reports/kind-machine.yaml $(python) -m pytest --lab-backend kind \
-	  --junitxml=reports/junit-kind.xml $(on_kind_$(KIND))
+	  --junitxml=reports/junit-kind.xml --lab-shuffle $(SEED) -m "not thorough" tests/kind tests/e2e
 
 # The rest is what .github/workflows calls; a person may as well.
 lint-workflows: $(installed)

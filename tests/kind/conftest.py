@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
+from lab.cluster.kind.backend import KindCluster
 from lab.cluster.kind.definition import OVERLAY_VARIABLE
 from lab.cluster.kind.engine import Engine
 from lab.components import Components
@@ -17,7 +20,7 @@ from tests.sandbox.kind_needs import kind_configuration
 from tests.sandbox.machine import look
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +51,17 @@ def kind_machine(tmp_path_factory: pytest.TempPathFactory, docker_engine: Engine
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(OVERLAY_VARIABLE, str(directory / "overlay.yaml"))
         yield
+
+
+@pytest.fixture(scope="module")
+def make_lab(paths: LabPaths, kind_machine: None) -> Iterator[Callable[[], KindCluster]]:
+    """Names a lab of the module's own, not started; it is taken down after the module's last test."""
+    del kind_machine
+    with contextlib.ExitStack() as stack:
+
+        def make() -> KindCluster:
+            cluster = KindCluster(f"kind-{secrets.token_hex(3)}", paths=paths)
+            stack.callback(cluster.down)
+            return cluster
+
+        yield make

@@ -28,12 +28,12 @@ from lab.cluster.start_state import ADMISSION_CONFIG
 from lab.errors import LabError, WaitError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from lab.cluster.kind.engine import Engine
     from lab.paths import LabPaths
 
-pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("kind_machine")]
+pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("kind_machine"), pytest.mark.xdist_group("kind-backend")]
 
 ROOT = Path(__file__).parents[2]
 DEFINITION = (ROOT / "kind-config.yaml").read_text()
@@ -85,14 +85,11 @@ def queries() -> Iterator[Queries]:
 
 
 @pytest.fixture(scope="module")
-def lab(paths: LabPaths, kind_machine: None, queries: Queries) -> Iterator[KindCluster]:
-    del kind_machine, queries  # listens from before the node is there
-    cluster = KindCluster(f"kind-{secrets.token_hex(3)}", paths=paths)
-    try:
-        cluster.up(DEFAULT_STATE, progress=_nobody)
-        yield cluster
-    finally:
-        cluster.down()
+def lab(queries: Queries, make_lab: Callable[[], KindCluster]) -> KindCluster:
+    del queries  # listens from before the node is there
+    cluster = make_lab()
+    cluster.up(DEFAULT_STATE, progress=_nobody)
+    return cluster
 
 
 def test_it_enforces_its_policy_and_the_bouncer_decides(lab: KindCluster) -> None:
@@ -173,21 +170,6 @@ def test_an_image_is_built_on_the_node_and_runs(lab: KindCluster) -> None:
     ended = "--for=jsonpath={.status.phase}=Succeeded"
     assert lab.node_exec(["kubectl", "wait", "pod/hello", ended, "--timeout=60s"], timeout_s=70).exit_code == 0
     assert lab.node_exec(["kubectl", "logs", "hello"]).stdout == "hello from the image\n"
-
-
-def test_the_node_hears_of_pods_at_once_after_one_restart_of_the_api_server_upon_another(lab: KindCluster) -> None:
-    manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
-    for run in range(3):
-        text = lab.read_node_file(manifest)
-        assert text is not None
-        lab.write_node_file(
-            manifest, text.replace(b"  annotations:\n", f"  annotations:\n    run-{run}: x\n".encode()), mode=0o600
-        )
-        lab.wait_api_server(timeout_s=120)
-    assert lab.node_exec(["kubectl", "create", "deployment", "late", "--image=httpd:2.4"]).exit_code == 0
-    rollout = ["kubectl", "rollout", "status", "deployment/late", "--timeout=40s"]
-    assert lab.node_exec(rollout, timeout_s=60).exit_code == 0
-    lab.reset(DEFAULT_STATE, progress=_nobody)
 
 
 def test_an_unknown_name_is_none_at_once_and_nobody_outside_is_asked(lab: KindCluster, queries: Queries) -> None:

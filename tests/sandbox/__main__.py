@@ -33,23 +33,23 @@ def down() -> None:
 
 
 @sandbox.command(context_settings={"ignore_unknown_options": True})
-@click.option("--if-possible", is_flag=True, help="Leave it out, and say why, where Docker cannot be had.")
+@click.option("--if-possible", is_flag=True, help="Run it without, and say why, where Docker cannot be had.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def run(*, if_possible: bool, command: tuple[str, ...]) -> None:
     """Run a command with Docker, which is stopped afterwards if it did not run before."""
-    ran_before = engine.server_version() is not None
-    if not ran_before:
+    started = False
+    if engine.server_version() is None:
         try:
             engine.up(look(), _say)
+            started = True
         except LabError as error:
             if not if_possible:
                 raise
-            _say(f"left out, for want of Docker: {' '.join(command)}\n{error}")
-            return
+            _say(f"going on without Docker\n{error}")
     try:
         code = subprocess.run(command, check=False).returncode
     finally:
-        if not ran_before:
+        if started:
             engine.down(_say)
     sys.exit(code)
 
