@@ -56,6 +56,9 @@ _UNDO_S = 8.0
 _UNDO_POLL_S = 0.05
 _QUIET_S = 0.08
 _QUIET_AFTER_OWNERS_S = 0.3
+_HOPS = 4
+"""It has to be quiet for as many times what it takes to read etcd, too: on a busy machine controllers are late. Between
+a change in etcd and a controller's answer to it are the API server, the controller and the API server again."""
 _OWNERS_GO_S = 1.5
 
 log = logging.getLogger(__name__)
@@ -178,11 +181,14 @@ class Checkpoints:
                 return False  # what a webhook decided while it was another one may be remembered
             self._node.worlds.forget_failures()
             checkpoint.files.put_back()
-            async with asyncio.timeout(_UNDO_S):
-                undone = await self._undo(checkpoint, etcd)
-        await wait_until_in_force(self._node.link.admin, undone)
-        await self._workloads(checkpoint, undone)
-        return self._processes() == checkpoint.processes
+            while True:
+                async with asyncio.timeout(_UNDO_S):
+                    undone = await self._undo(checkpoint, etcd)
+                await wait_until_in_force(self._node.link.admin, undone)
+                await self._workloads(checkpoint, undone)
+                # A controller may have been later still.
+                if not _matters(*changes(checkpoint.stored, await etcd.read())):
+                    return self._processes() == checkpoint.processes
 
     async def _undo(self, checkpoint: _Checkpoint, etcd: EtcdClient) -> set[str]:
         """Write what has to be written until nothing has; controllers that have not yet seen it may write once more.
@@ -197,8 +203,11 @@ class Checkpoints:
         undone: set[str] = set()
         began = quiet_since = clock()
         waits = False
+        slowest_s = 0.0
         while True:
+            asked = clock()
             found = await etcd.read()
+            slowest_s = max(slowest_s, clock() - asked)
             if gone := successors(checkpoint.stored, found):
                 for taken in self._taken.values():
                     taken.rename(gone)
@@ -211,9 +220,9 @@ class Checkpoints:
             if put or at_once:
                 await etcd.write(put=put, delete=(*at_once, *leaving(put, found)))
             undone.update(put, delete)
-            if put or any(not is_event(key) for key in delete):
+            if _matters(put, delete):
                 quiet_since = clock()
-            elif clock() - quiet_since > (_QUIET_AFTER_OWNERS_S if waits else _QUIET_S):
+            elif clock() - quiet_since > max(_QUIET_AFTER_OWNERS_S if waits else _QUIET_S, _HOPS * slowest_s):
                 return undone
             await asyncio.sleep(_UNDO_POLL_S)
 
@@ -238,6 +247,11 @@ class Checkpoints:
     def _remembers(self) -> bool:
         pids = self._processes().get(api_server.COMPONENT, frozenset())
         return any("ImagePolicyWebhook" in flag for pid in pids for flag in api_server.running_flags(pid))
+
+
+def _matters(put: Mapping[str, bytes], delete: Iterable[str]) -> bool:
+    """Whether there is more to undo than events."""
+    return bool(put) or any(not is_event(key) for key in delete)
 
 
 def _is_covered(path: Path) -> bool:
