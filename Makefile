@@ -41,7 +41,7 @@ endif
 ifeq ($(filter $(KIND),none main),)
 $(error KIND=$(KIND) is neither none nor main)
 endif
-# The backend itself, beside one scenario of the API server's files, one of Gatekeeper, and the one that only kind can hold.
+# The backend itself, and scenarios: of the API server's files, of Gatekeeper, and the one that only kind can hold.
 kind_main := tests/kind/test_backend.py tests/kind/test_replay.py
 docker_main := $(python) -m tests.sandbox run --if-possible
 

@@ -14,6 +14,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("kind_machine")]
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.in_turns
 @pytest.mark.parametrize("scenario", ["gatekeeper-trusted-images", "imagepolicy-enable", "containerize-webhook"])
 def test_a_scenario_passes_in_a_cluster_of_its_own(scenario: str, tmp_path: Path) -> None:
     """One of Gatekeeper, one of the API server's files, and the one that only kind can hold."""
