@@ -44,6 +44,8 @@ endif
 # The backend itself, and scenarios: of the API server's files, of Gatekeeper, and the one that only kind can hold.
 kind_main := tests/kind/test_backend.py tests/kind/test_replay.py
 docker_main := $(python) -m tests.sandbox run --if-possible
+# What they do not make themselves, because pytest would keep the progress of a build to itself.
+kind_needs := $(python) -m lab components fetch kind >/dev/null && $(python) -m lab node-image build
 
 # A virtual environment is made anew when its Python cannot be run (it is gone, or this user may not look there), and
 # the lab installed anew when it was installed from another directory.
@@ -80,7 +82,7 @@ test: programs $(installed_dev)
 # The long tests first, so that no worker is idle at the end; lint beside them, its words last when it failed.
 test-here:
 	@mkdir -p reports; \
-	  $(if $(kind_$(KIND)),if docker info >/dev/null 2>&1; then $(python) -m lab node-image build || exit; fi;) \
+	  $(if $(kind_$(KIND)),if docker info >/dev/null 2>&1; then $(kind_needs) || exit; fi;) \
 	  $(MAKE) --no-print-directory lint >reports/lint.txt 2>&1 & lint=$$!; \
 	  $(python) -m pytest $(selected_$(TESTS)) -n $(WORKERS) --dist loadgroup --junitxml=reports/junit.xml \
 	    $(kind_$(KIND)) tests/e2e tests/integration tests/unit; tests=$$?; \
@@ -110,7 +112,7 @@ walkthroughs: $(installed)
 kind-machine: $(installed_dev)
 	@mkdir -p reports; $(python) -m tests.sandbox up
 	@$(python) -m tests.sandbox kind-config reports/kind-machine >reports/kind-machine.yaml
-	@$(python) -m lab node-image build
+	@$(kind_needs)
 
 kind: kind-machine
 	@LAB_KIND_OVERLAY=reports/kind-machine.yaml $(python) -m lab up --backend kind --name kind
