@@ -58,7 +58,7 @@ class SessionLab:
         settings: which lab.
 
     Attributes:
-        passed_after_s: by scenario and check, what the solution needed (see `run_scenario`).
+        passed_after_s: by scenario and check, when the solution passed (see `run_scenario`).
     """
 
     def __init__(self, settings: Settings) -> None:

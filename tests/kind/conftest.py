@@ -12,6 +12,7 @@ import yaml
 from lab.cluster.kind.backend import KindCluster
 from lab.cluster.kind.definition import OVERLAY_VARIABLE
 from lab.cluster.kind.engine import Engine
+from lab.cluster.protocol import DEFAULT_STATE
 from lab.components import Components
 from lab.errors import LabError
 from lab.images.node import node_image_name
@@ -54,14 +55,15 @@ def kind_machine(tmp_path_factory: pytest.TempPathFactory, docker_engine: Engine
 
 
 @pytest.fixture(scope="module")
-def make_lab(paths: LabPaths, kind_machine: None) -> Iterator[Callable[[], KindCluster]]:
-    """Names a lab of the module's own, not started; it is taken down after the module's last test."""
+def start_lab(paths: LabPaths, kind_machine: None) -> Iterator[Callable[[], KindCluster]]:
+    """Starts a lab of the module's own, in the default state; it is taken down after the module's last test."""
     del kind_machine
     with contextlib.ExitStack() as stack:
 
-        def make() -> KindCluster:
+        def start() -> KindCluster:
             cluster = KindCluster(f"kind-{secrets.token_hex(3)}", paths=paths)
             stack.callback(cluster.down)
+            cluster.up(DEFAULT_STATE, progress=print)
             return cluster
 
-        yield make
+        yield start

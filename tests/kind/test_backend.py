@@ -1,7 +1,7 @@
 """Labs on kind, for real: what a start state decides, what a wrong definition ends with, and what is left behind.
 
-Run by ``pytest tests/kind``, apart from the tests that need no Docker. The contract that holds for every backend is run
-by ``pytest tests/e2e/test_cluster_contract.py --lab-backend kind``.
+Run by ``pytest tests/kind``, and among the others by ``make test KIND=main``. The contract that holds for every backend
+is run by ``pytest tests/e2e/test_cluster_contract.py --lab-backend kind``.
 """
 
 from __future__ import annotations
@@ -85,11 +85,9 @@ def queries() -> Iterator[Queries]:
 
 
 @pytest.fixture(scope="module")
-def lab(queries: Queries, make_lab: Callable[[], KindCluster]) -> KindCluster:
+def lab(queries: Queries, start_lab: Callable[[], KindCluster]) -> KindCluster:
     del queries  # listens from before the node is there
-    cluster = make_lab()
-    cluster.up(DEFAULT_STATE, progress=_nobody)
-    return cluster
+    return start_lab()
 
 
 def test_it_enforces_its_policy_and_the_bouncer_decides(lab: KindCluster) -> None:

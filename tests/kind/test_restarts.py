@@ -16,15 +16,10 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.e2e, pytest.mark.usefixtures("kind_machine")]
 
 
-def _nobody(_text: str) -> None:
-    """Progress that nobody watches."""
-
-
 def test_the_node_hears_of_pods_at_once_after_one_restart_of_the_api_server_upon_another(
-    make_lab: Callable[[], KindCluster],
+    start_lab: Callable[[], KindCluster],
 ) -> None:
-    lab = make_lab()
-    lab.up(DEFAULT_STATE, progress=_nobody)
+    lab = start_lab()
     manifest = "/etc/kubernetes/manifests/kube-apiserver.yaml"
     for run in range(3):
         text = lab.read_node_file(manifest)
@@ -36,4 +31,4 @@ def test_the_node_hears_of_pods_at_once_after_one_restart_of_the_api_server_upon
     assert lab.node_exec(["kubectl", "create", "deployment", "late", "--image=httpd:2.4"]).exit_code == 0
     rollout = ["kubectl", "rollout", "status", "deployment/late", "--timeout=40s"]
     assert lab.node_exec(rollout, timeout_s=60).exit_code == 0
-    lab.reset(DEFAULT_STATE, progress=_nobody)
+    lab.reset(DEFAULT_STATE, progress=print)

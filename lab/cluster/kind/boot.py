@@ -352,10 +352,8 @@ async def _is_complete(api: ApiClient) -> bool:
     shown = {pod["metadata"]["name"] for pod in pods if is_mirror(pod)}
     if not all(any(name.startswith(f"{program}-") for name in shown) for program in (*COMPONENTS.values(), ETCD)):
         return False
-    deployments, daemon_sets = (
-        (await api.get(_SYSTEM_DEPLOYMENTS))["items"],
-        (await api.get(_SYSTEM_DAEMON_SETS))["items"],
-    )
+    deployments = (await api.get(_SYSTEM_DEPLOYMENTS))["items"]
+    daemon_sets = (await api.get(_SYSTEM_DAEMON_SETS))["items"]
     return all(one["status"].get("replicas", 0) >= one["spec"]["replicas"] for one in deployments) and all(
         one["status"].get("observedGeneration")
         and one["status"]["currentNumberScheduled"] >= one["status"]["desiredNumberScheduled"]
